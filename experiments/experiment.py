@@ -1,0 +1,56 @@
+"""What the runner trains: an `Experiment` made of `Phase`s. Glue modules build one from a config."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+PyTree = Any
+
+
+class Phase(NamedTuple):
+    """A stretch of updates of one kind.
+
+    Attributes:
+      name: shown in the progress bar and written with every metrics record.
+      steps: updates in one visit of this phase.
+      update: traced `(state, batch) -> (state, metrics)`; metrics are float32 scalars. It adds one to
+        `state.step` and leaves `state.key` alone.
+      batch: traced `(data, key, step) -> batch`, with `key` already folded in with the step; or, where
+        `data is None`, host `(seed, step) -> NumPy batch`, which returns this process's shard.
+        Every leaf with a batch axis has it first. A traced batch that needs no data takes `data=()`.
+      data: resident arrays, an argument of the compiled step (a closure would bake them into it).
+      enter: host `(state) -> state`, deterministic, called where the run stands at the first step of
+        this phase (relabel, back-translate). Shapes, dtypes, `step` and `key` stay as they are.
+    """
+
+    name: str
+    steps: int
+    update: Callable[..., Any]
+    batch: Callable[..., Any]
+    data: PyTree = None
+    enter: Callable[[PyTree], PyTree] | None = None
+
+
+class Experiment(NamedTuple):
+    """Compiled work: what `build(config)` returns.
+
+    Attributes:
+      init: `(key) -> State`, traceable. `State` is a frozen pytree dataclass that holds everything
+        that must survive a kill; `.step` is int32 [], `.key` a typed key that is folded in, never
+        split.
+      phases: run in sequence (their steps then sum to `config.steps`), or repeated until
+        `config.steps` where `cycle` is true.
+      cycle: whether to start again with the first phase after the last.
+      evaluate: host `(state, step) -> dict[str, float]`, deterministic; never changes the state.
+      headline: the evaluated metric that ranks checkpoints, and "max" or "min".
+      finish: host `(state, workdir) -> result rows`, after the last step; may write pictures into
+        workdir. It can be called again on a finished run.
+    """
+
+    init: Callable[[Any], PyTree]
+    phases: tuple[Phase, ...]
+    cycle: bool
+    evaluate: Callable[[PyTree, int], dict[str, float]]
+    headline: tuple[str, str]
+    finish: Callable[[PyTree, Any], list[dict[str, Any]]] | None = None
