@@ -1,0 +1,1 @@
+"""Configurations of the policy-gradient room: pointer networks on combinatorial problems."""

@@ -1,0 +1,1 @@
+"""Tests of the house: the two rules of the architecture, the packaging, the environment."""
