@@ -1,0 +1,82 @@
+# Two commands need nothing but Python >= 3.11, git and make: `make demo` and `make test`.
+# Each builds the environment in .venv first (with uv where it is there, else venv and pip).
+#
+#   make PYTHON=python3.12 test    a Python of your choice for the environment
+#   make INSTALLER=pip test        one installer of your choice: uv or pip
+#   make test PYTEST="-k tsp -x"   more options for pytest
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+SHELL := /bin/sh
+
+INSTALLER ?= auto
+PYTEST ?=
+ROOMS ?=
+UPGRADE ?=
+WORKERS ?= 2
+RUN := .venv/bin/python
+TORCH = $(shell grep '^torch==' requirements/peers.in)
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
+	--no-emit-index-url --no-annotate --no-header --generate-hashes $(UPGRADE)
+
+# What is compiled for a test is kept for the next ones, which halves the time of a suite.
+test test-slow: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
+
+.PHONY: help demo test test-slow lint format types bench peers lock clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+demo: .venv/stamp ## Train on TSP20 for some minutes, compare with classical solvers, draw tours
+	$(RUN) -m experiments.run --config=nco/tsp:20,demo --workdir=runs/demo
+
+test: .venv/stamp lint types ## Check style and types, then run all but the slow tests
+	$(RUN) -m pytest -n $(WORKERS) -m "not slow" $(PYTEST)
+
+test-slow: .venv/stamp ## Run the slow tests: long proofs, many kills, whole training runs
+	$(RUN) -m pytest -m slow $(PYTEST)
+
+lint: .venv/stamp ## Check style and format
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+format: .venv/stamp ## Put the style right where ruff can
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+types: .venv/stamp ## Check the types of signatures
+	$(RUN) -m mypy
+
+bench: .venv/stamp ## Time every kernel against this machine's floor (ROOMS="nco enas" for some)
+	$(RUN) -m experiments.bench $(ROOMS)
+
+peers: .venv-peers/stamp ## Build the PyTorch peer's own environment, for side-by-side runs
+
+lock: ## Resolve the locks from pyproject.toml and peers.in (UPGRADE=--upgrade for the newest)
+	$(COMPILE) pyproject.toml --extra all --extra test -o requirements/base.lock
+	$(COMPILE) requirements/peers.in --overrides requirements/cpu-only.txt \
+		--no-emit-package torch -o requirements/peers.lock
+
+clean: ## Remove the environments and every cache; runs/ stays
+	rm -rf .venv .venv.* .venv-peers .venv-peers.* .cache .mypy_cache .ruff_cache .pytest_cache \
+		.hypothesis build dist
+	find . -path ./runs -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+# The first Python that is new enough and really runs: a version manager's shim may be there and
+# fail. `$(1)` is what install.py is told.
+define build-environment
+	@for python in $(PYTHON) python3.13 python3.12 python3.11 python3; do \
+		if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+			exec "$$python" requirements/install.py --installer $(INSTALLER) $(1); \
+		fi; \
+	done; \
+	echo 'no Python >= 3.11 found; tried: $(PYTHON) python3.13 python3.12 python3.11 python3' >&2; \
+	exit 1
+endef
+
+.venv/stamp: requirements/base.lock requirements/install.py pyproject.toml
+	$(call build-environment,--editable requirements/base.lock .venv)
+
+# pip, because its settings may name a folder or an index with a CPU build of torch.
+.venv-peers/stamp: requirements/peers.lock requirements/install.py
+	$(call build-environment,--first $(TORCH) requirements/peers.lock .venv-peers)
