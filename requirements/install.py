@@ -44,7 +44,7 @@ def digest(lock: Path, first: Sequence[str], editable: bool) -> str:
 
 @contextlib.contextmanager
 def only_one(directory: Path) -> Iterator[None]:
-    """Hold the kernel's lock on `DIRECTORY.lock`; it is released even by a process that is killed."""
+    """Hold the kernel's lock on `DIRECTORY.lock`, which even a killed process lets go."""
     with open(directory.with_name(directory.name + ".lock"), "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
