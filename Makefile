@@ -19,6 +19,10 @@ TORCH = $(shell grep '^torch==' requirements/peers.in)
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--no-emit-index-url --no-annotate --no-header --generate-hashes $(UPGRADE)
 
+# Python's own compiled files are worth having whatever the shell says: importing jax and its kin
+# takes three times as long without.
+export PYTHONDONTWRITEBYTECODE =
+
 # What is compiled for a test is kept for the next ones, which halves the time of a suite.
 test test-slow: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 
@@ -74,9 +78,9 @@ define build-environment
 	exit 1
 endef
 
-.venv/stamp: requirements/base.lock requirements/install.py pyproject.toml
+.venv/stamp: requirements/base.lock pyproject.toml
 	$(call build-environment,--editable requirements/base.lock .venv)
 
 # pip, because its settings may name a folder or an index with a CPU build of torch.
-.venv-peers/stamp: requirements/peers.lock requirements/install.py
+.venv-peers/stamp: requirements/peers.lock
 	$(call build-environment,--first $(TORCH) requirements/peers.lock .venv-peers)

@@ -70,7 +70,7 @@ def install_with_uv(directory: Path, lock: Path, editable: bool) -> None:
     python = str(directory / "bin" / "python")
     install = ["uv", "pip", "install", "--quiet", "--python", python]
     check_call(["uv", "venv", "--quiet", "--python", sys.executable, str(directory)])
-    check_call([*install, "--compile-bytecode", "--require-hashes", "-r", str(lock)])
+    check_call([*install, "--require-hashes", "-r", str(lock)])
     if editable:
         check_call([*install, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
 
@@ -80,13 +80,20 @@ def install_with_pip(directory: Path, lock: Path, first: Sequence[str], editable
     if importlib.util.find_spec("ensurepip") is None:
         raise SystemExit(missing_ensurepip())
     python = str(directory / "bin" / "python")
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    install = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-compile",
+        "--disable-pip-version-check",
+    ]
     check_call([sys.executable, "-m", "venv", str(directory)])
     if first:
         check_call([*install, *first])
-    # What was installed first satisfies the lock's own packages, and must not be replaced by them.
-    alone = ["--no-deps"] if first else []
-    check_call([*install, *alone, "--require-hashes", "-r", str(lock)])
+    # The lock is complete, so nothing has to be resolved; and what was installed first stays.
+    check_call([*install, "--no-deps", "--require-hashes", "-r", str(lock)])
     if editable:
         check_call([*install, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
 
