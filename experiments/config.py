@@ -1,8 +1,9 @@
 """Configs: found by name, checked, overridden from the command line, compared.
 
-A config is a Python file with `get_config(arg) -> ConfigDict`. The first line of its docstring is what
-`--list` shows; the rest holds the command, the expected time and the expected number. Everything that can
-be wrong raises `ConfigError`, which names the key, what was expected and what came.
+A config is a Python file with `get_config(arg) -> ConfigDict`. The first line of its docstring is
+what `--list` shows; the rest holds the command, the expected time and the expected number.
+Everything that can be wrong raises `ConfigError`, which names the key, what was expected and what
+came.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class ConfigError(ValueError):
         super().__init__(message)
 
 
-# --- Checks for glue modules -------------------------------------------------------------------------
+# --- Checks for glue modules ---------------------------------------------------------------------
 
 
 def lookup(config: ConfigDict, key: str) -> Any:
@@ -170,7 +171,7 @@ def _range_words(low: float | None, high: float | None) -> str:
     return f" <= {high}" if high is not None else ""
 
 
-# --- Finding and loading -----------------------------------------------------------------------------
+# --- Finding and loading -------------------------------------------------------------------------
 
 
 def available() -> dict[str, str]:
@@ -193,7 +194,7 @@ def describe(path: Path) -> str:
 
 
 def load_module(name: str) -> ModuleType:
-    """Imports a config file, by its name under `experiments/configs` or by a path that ends in `.py`."""
+    """Imports a config file, by its name under `experiments/configs` or a path to a `.py`."""
     if name.endswith(".py"):
         path = Path(name)
         if not path.is_file():
@@ -206,7 +207,8 @@ def load_module(name: str) -> ModuleType:
                 "--config", "the name of a config or a path to a .py file", name, choices
             )
     spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     if not callable(getattr(module, "get_config", None)):
@@ -218,8 +220,8 @@ def load(name: str, overrides: Iterable[tuple[str, str]] = ()) -> ConfigDict:
     """Loads a config and applies overrides.
 
     Args:
-      name: `nco/tsp:20,cpu`, that is a name under `experiments/configs` or a path to a `.py` file, then
-        optionally a colon and the argument of `get_config`.
+      name: `nco/tsp:20,cpu`, that is a name under `experiments/configs` or a path to a `.py` file,
+        then optionally a colon and the argument of `get_config`.
       overrides: pairs of a dotted key that the config has and the new value, as text.
 
     Returns:
@@ -294,11 +296,11 @@ def _parse_sequence(key: str, text: str, wanted: type, current: Any) -> Any:
     return wanted(values)
 
 
-# --- Identity ----------------------------------------------------------------------------------------
+# --- Identity ------------------------------------------------------------------------------------
 
 
 def flatten(config: Mapping[str, Any] | ConfigDict, prefix: str = "") -> dict[str, Any]:
-    """Returns the config as `{dotted key: value}`, sorted by key, tuples as lists as JSON has them."""
+    """Returns the config as `{dotted key: value}`, sorted by key, tuples as lists."""
     flat: dict[str, Any] = {}
     for name in sorted(config):
         value = config[name]

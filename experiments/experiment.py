@@ -1,4 +1,4 @@
-"""What the runner trains: an `Experiment` made of `Phase`s. Glue modules build one from a config."""
+"""What the runner trains: an `Experiment` made of `Phase`s; glue modules build it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ class Phase(NamedTuple):
     Attributes:
       name: shown in the progress bar and written with every metrics record.
       steps: updates in one visit of this phase.
-      update: traced `(state, batch) -> (state, metrics)`; metrics are float32 scalars. It adds one to
-        `state.step` and leaves `state.key` alone.
-      batch: traced `(data, key, step) -> batch`, with `key` already folded in with the step; or, where
-        `data is None`, host `(seed, step) -> NumPy batch`, which returns this process's shard.
-        Every leaf with a batch axis has it first. A traced batch that needs no data takes `data=()`.
+      update: traced `(state, batch) -> (state, metrics)`; metrics are float32 scalars. It adds one
+        to `state.step` and leaves `state.key` alone.
+      batch: traced `(data, key, step) -> batch`, with `key` already folded in with the step; or,
+        where `data is None`, host `(seed, step) -> NumPy batch`, which returns this process's
+        shard. Every leaf with a batch axis has it first. A traced batch that needs no data takes
+        `data=()`.
       data: resident arrays, an argument of the compiled step (a closure would bake them into it).
-      enter: host `(state) -> state`, deterministic, called where the run stands at the first step of
-        this phase (relabel, back-translate). Shapes, dtypes, `step` and `key` stay as they are.
+      enter: host `(state) -> state`, deterministic, called where the run stands at the first step
+        of this phase (relabel, back-translate). Shapes, dtypes, `step` and `key` stay as they are.
     """
 
     name: str

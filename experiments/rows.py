@@ -1,0 +1,137 @@
+"""Result rows: what a table or figure is made from."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+FIELDS = (
+    "name",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "n",
+    "unit",
+    "reference",
+    "source",
+    "command",
+    "config",
+    "seeds",
+    "machine",
+    "commit",
+    "seconds",
+)
+
+
+def machine() -> str:
+    """Returns the machine in a few words: devices as jax sees them, or the number of cores."""
+    import jax
+
+    device = jax.devices()[0]
+    if device.platform == "cpu":
+        return f"CPU, {os.cpu_count()} cores, {platform.machine()}"
+    return f"{jax.device_count()} x {device.device_kind}"
+
+
+def commit() -> str:
+    """Returns the checkout's commit, with "+" if files differ from it; empty outside a checkout."""
+    root = Path(__file__).resolve().parent.parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def complete(row: Row, known: Row) -> Row:
+    """Returns the row with all fields, absent ones taken from `known` or None.
+
+    Raises:
+      ValueError: `name`, `metric` or `value` is missing, or there is a field that rows do not have.
+    """
+    for field in ("name", "metric", "value"):
+        if row.get(field) is None:
+            raise ValueError(f"result row {row}: expected a {field}, got none")
+    unknown = sorted(set(row) - set(FIELDS))
+    if unknown:
+        raise ValueError(
+            f"result row {row['name']!r}: unknown fields {unknown}; rows have {FIELDS}"
+        )
+    filled = {field: known.get(field) for field in FIELDS}
+    return filled | {field: value for field, value in row.items() if value is not None}
+
+
+def over_seeds(each: Sequence[Sequence[Row]]) -> list[Row]:
+    """Joins the rows of several seeds: mean and 95% t-interval over seeds, by name and metric.
+
+    Args:
+      each: the rows of each seed; all seeds give the same (name, metric) pairs in the same order.
+    """
+    joined = []
+    for rows in zip(*each, strict=True):
+        keys = {(row["name"], row["metric"]) for row in rows}
+        if len(keys) != 1:
+            raise ValueError(f"rows of different seeds do not match: {sorted(keys)}")
+        values = [float(row["value"]) for row in rows]
+        n, mean = len(values), math.fsum(values) / len(values)
+        spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
+        half = student_t(n - 1) * spread / math.sqrt(n)
+        merged = {**rows[0], "value": mean, "low": mean - half, "high": mean + half}
+        joined.append({**merged, "n": n, "unit": "seed"})
+    return joined
+
+
+def student_t(freedom: int) -> float:
+    """Returns the 97.5% point of Student's t with so many degrees of freedom."""
+    from scipy.stats import t
+
+    return float(t.ppf(0.975, freedom))
+
+
+def write(path: Path, title: str, rows: Sequence[Row]) -> None:
+    """Writes `{"title", "rows"}` as JSON, replacing the file at once.
+
+    Raises:
+      ValueError: two rows have the same name and metric.
+    """
+    keys = [(row["name"], row["metric"]) for row in rows]
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    if twice:
+        raise ValueError(f"result rows: (name, metric) is not unique: {twice}")
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps({"title": title, "rows": list(rows)}, indent=2) + "\n")
+    os.replace(temporary, path)
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Returns a short table: name, metric, value with its interval, n, reference."""
+    lines = [
+        "| name | metric | value | 95% interval | n | reference |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        interval = ""
+        if row.get("low") is not None and row.get("high") is not None:
+            interval = f"{row['low']:.4g} to {row['high']:.4g}"
+        count = "" if row.get("n") is None else f"{row['n']} {row.get('unit') or ''}".strip()
+        reference = "" if row.get("reference") is None else _show(row["reference"])
+        cells = [row["name"], row["metric"], _show(row["value"]), interval, count, reference]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _show(value: Any) -> str:
+    return f"{value:.5g}" if isinstance(value, float | int) else str(value)

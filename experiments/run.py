@@ -1,0 +1,298 @@
+"""The one command line: train what a config describes, in a folder, resumably.
+
+    python -m experiments.run --config=nco/tsp:20,cpu --workdir=runs/tsp20
+    python -m experiments.run --config=nco/tsp:20,cpu --workdir=runs/b --config.model.hidden=64
+    python -m experiments.run --config=my_config.py:large --workdir=runs/mine --dry_run
+    python -m experiments.run --list
+
+The same command again resumes the run, or reports that it is done. `--config.steps=N` extends it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import importlib.util
+import os
+import shlex
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from experiments import config as configs
+from experiments.config import ConfigError
+
+ROOT = Path(__file__).resolve().parent.parent
+ROOMS = ("nco", "placement", "enas", "mpl", "search", "parallel", "experiments")
+RESULTS = "results.json"
+BAD_USAGE, FAILED, INTERRUPTED = 2, 1, 130
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what was wrong and what there is, on exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"error: {message}\nTry --help, or --list for the configs.", file=sys.stderr)
+        raise SystemExit(BAD_USAGE)
+
+
+def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[tuple[str, str]]]:
+    """Splits a command line into flags and the overrides of the config, `--config.x.y=value`."""
+    parser = Parser(
+        prog="python -m experiments.run",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add(
+        "--config",
+        metavar="NAME[:ARG]",
+        help="a name from --list or a path to a .py; ARG is size[,preset]",
+    )
+    add("--workdir", metavar="DIR", type=Path, help="the run's folder: made, or resumed from")
+    add(
+        "--config.KEY",
+        metavar="VALUE",
+        help="replaces one value of the config; --dry_run shows the keys",
+    )
+    add("--list", action="store_true", help="show every config with one line each")
+    add(
+        "--dry_run",
+        action="store_true",
+        help="show config, shapes, parameters, FLOPs; write nothing",
+    )
+    add("--profile", action="store_true", help="write a trace of a few dispatches to DIR/profile")
+    add("--quiet", action="store_true", help="a line per evaluation instead of a progress bar")
+    add("--devices", metavar="N", type=int, help="use N local devices (default: all)")
+    hosts = parser.add_argument_group("several hosts (or set JAX_COORDINATOR_ADDRESS and the like)")
+    hosts.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0")
+    hosts.add_argument("--process_id", metavar="I", type=int, help="this process's number, from 0")
+    hosts.add_argument(
+        "--num_processes", metavar="N", type=int, help="how many processes there are"
+    )
+
+    overrides, rest = _take_overrides(arguments, parser)
+    flags, unknown = parser.parse_known_args(rest)
+    if unknown:
+        known = [option for option in parser._option_string_actions if option.startswith("--")]
+        near = difflib.get_close_matches(unknown[0].split("=")[0], known, n=1)
+        parser.error(f"unknown flag {unknown[0]}" + (f"; did you mean {near[0]}?" if near else ""))
+    if not flags.list and flags.config is None:
+        parser.error("--config is missing")
+    if not flags.list and not flags.dry_run and flags.workdir is None:
+        parser.error("--workdir is missing")
+    return flags, overrides
+
+
+def _take_overrides(
+    arguments: Sequence[str], parser: Parser
+) -> tuple[list[tuple[str, str]], list[str]]:
+    overrides, rest, words = [], [], iter(arguments)
+    for word in words:
+        if not word.startswith("--config."):
+            rest.append(word)
+            continue
+        key, equals, value = word.removeprefix("--config.").partition("=")
+        if not equals:
+            following = next(words, None)
+            if following is None:
+                parser.error(f"--config.{key} has no value")
+            value = following
+        overrides.append((key, value))
+    return overrides, rest
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit code."""
+    flags, overrides = parse(sys.argv[1:] if arguments is None else arguments)
+    if flags.list:
+        show_list()
+        return 0
+    from experiments.workdir import WorkdirError, check_identity
+
+    try:
+        check_packages()
+        config = configs.load(flags.config, overrides)
+        if flags.workdir is not None and not flags.dry_run:
+            check_identity(flags.workdir, config)
+        return run(flags, config)
+    except (ConfigError, WorkdirError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_USAGE
+
+
+def run(flags: argparse.Namespace, config: Any) -> int:
+    """Builds what the config names and trains it, or describes it."""
+    if config.deterministic:
+        set_deterministic()
+    from experiments import distributed
+    from experiments.nonfinite import NonFiniteError
+
+    distributed.join(flags.coordinator, flags.process_id, flags.num_processes)
+    work = build(config)
+    devices = distributed.pick_devices(flags.devices)
+    if flags.dry_run:
+        from experiments.dry_run import describe
+
+        print(describe(work, config, devices))
+        return 0
+    try:
+        return train(flags, config, work, devices)
+    except NonFiniteError as error:
+        notes = "\n".join(getattr(error, "__notes__", ()))
+        print(f"stopped: {error}\n{notes}", file=sys.stderr)
+        return FAILED
+
+
+def train(flags: argparse.Namespace, config: Any, experiment: Any, devices: list[Any]) -> int:
+    """Trains to the end or to a signal, then finishes."""
+    from experiments import loop
+
+    signals = Signals()
+    with signals:
+        done = loop.train(
+            experiment,
+            config,
+            flags.workdir,
+            devices=devices,
+            quiet=flags.quiet,
+            profile=flags.profile,
+            stop=lambda: signals.received is not None,
+        )
+    if done.stopped:
+        print(f"saved at step {done.step} of {config.steps}; resume with:\n  {command()}")
+        return INTERRUPTED if signals.received == signal.SIGINT else 0
+    finish(flags, config, experiment, done)
+    return 0
+
+
+def finish(flags: argparse.Namespace, config: Any, experiment: Any, done: Any) -> None:
+    """Calls `experiment.finish`, writes results.json and prints what there is now."""
+    from experiments import distributed, rows
+
+    path = flags.workdir / RESULTS
+    if experiment.finish is not None and not path.exists():
+        each = []
+        for index, state in enumerate(done.states):
+            several = len(done.states) > 1
+            folder = flags.workdir / f"seed_{config.seed + index}" if several else flags.workdir
+            if not distributed.is_first():  # the others compute the same, and keep nothing
+                folder = Path(tempfile.mkdtemp())
+            folder.mkdir(exist_ok=True)
+            each.append(experiment.finish(state, folder))
+        found = rows.over_seeds(each) if len(each) > 1 else list(each[0])
+        known = {
+            "command": command(),
+            "config": flags.config,
+            "seeds": [config.seed + index for index in range(config.num_seeds)],
+            "machine": rows.machine(),
+            "commit": rows.commit(),
+            "seconds": round(done.seconds, 3),
+        }
+        if distributed.is_first():
+            rows.write(path, flags.config, [rows.complete(row, known) for row in found])
+    if distributed.is_first():
+        report(flags.workdir, done.step, path)
+
+
+def report(workdir: Path, step: int, results: Path) -> None:
+    """Prints the result table, if any, and the paths of what was written."""
+    import json
+
+    from experiments import rows
+
+    print(f"done: {step} steps")
+    if results.exists():
+        print(f"\n{rows.markdown(json.loads(results.read_text())['rows'])}\n")
+    for entry in sorted(workdir.iterdir()):
+        if not entry.name.startswith("."):
+            print(f"  {entry}")
+
+
+def build(config: Any) -> Any:
+    """Imports the glue module that the config names and builds the experiment.
+
+    Raises:
+      ConfigError: no such module, or it has no `build`.
+    """
+    name = config.experiment
+    dotted = name if "." in name else f"experiments.{name}"
+    if importlib.util.find_spec(dotted.rpartition(".")[0]) is None or (
+        importlib.util.find_spec(dotted) is None
+    ):
+        raise ConfigError("experiment", f"a module that can be imported as {dotted}", name)
+    module = importlib.import_module(dotted)
+    if not callable(getattr(module, "build", None)):
+        raise ConfigError("experiment", "a module that defines build(config)", name)
+    return module.build(config)
+
+
+def show_list() -> None:
+    """Prints each config's name and one-line description."""
+    found = configs.available()
+    width = max(map(len, found), default=0)
+    for name, description in found.items():
+        print(f"{name:{width}}  {description}")
+
+
+def check_packages() -> None:
+    """Checks that the rooms would be imported from this checkout: their names are generic.
+
+    Raises:
+      ConfigError: another package of that name comes first on the path.
+    """
+    for room in ROOMS:
+        spec = importlib.util.find_spec(room)
+        if spec is None:
+            continue
+        places = [spec.origin] if spec.origin else list(spec.submodule_search_locations or ())
+        for place in places:
+            if not Path(place).resolve().is_relative_to(ROOT / room):
+                raise ConfigError(f"package {room!r}", f"the one in {ROOT}", place)
+
+
+def set_deterministic() -> None:
+    """Sets the flags that make GPU kernels repeatable; jax must not have started."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "xla_gpu_deterministic_ops" not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+
+
+def command() -> str:
+    """Returns this process's command line, to be given again."""
+    return shlex.join(["python", "-m", "experiments.run", *sys.argv[1:]])
+
+
+class Signals:
+    """Notes SIGTERM and SIGINT while active; a second SIGINT interrupts at once."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Signals:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = number
+        print(f"{signal.Signals(number).name}: saving after this dispatch", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    begun = time.monotonic()
+    raise SystemExit(main())
