@@ -1,0 +1,67 @@
+"""Settings of every test: JAX at its strictest, annotations checked, and 64 bits where asked.
+
+- Shapes of different rank never broadcast silently, and dtypes never mix silently: the library
+  says what it means. Optax mixes them by design (`1 - decay**count`), so its transformations run
+  under the usual promotion; `standard_promotion` does the same for another library in a test.
+- Where beartype is installed, every annotation in a library room is checked at each call.
+"""
+
+import functools
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jaxtyping
+import optax
+import pytest
+
+# Imported under jaxtyping's hook, these would be compiled anew: they come before it.
+for _module in ("chex", "flax.linen", "flax.struct"):
+    importlib.import_module(_module)
+
+LIBRARY_ROOMS = ("nco", "placement", "enas", "mpl", "search", "parallel")
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+if importlib.util.find_spec("beartype") is not None:
+    importlib.import_module("tests.typecheck")
+    jaxtyping.install_import_hook(LIBRARY_ROOMS, "tests.typecheck.check_functions")
+
+
+def _with_standard_promotion(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def relaxed(*args: Any, **kwargs: Any) -> Any:
+        with jax.numpy_dtype_promotion("standard"):
+            return function(*args, **kwargs)
+
+    return relaxed
+
+
+def _relax_optax() -> None:
+    """Make every gradient transformation that is built from now on promote as usual."""
+    make = optax.GradientTransformation.__new__
+
+    def relaxed(cls: type, init: Callable[..., Any], update: Callable[..., Any]) -> Any:
+        return make(cls, _with_standard_promotion(init), _with_standard_promotion(update))
+
+    optax.GradientTransformation.__new__ = relaxed  # type: ignore[method-assign]
+
+
+_relax_optax()
+
+
+@pytest.fixture
+def x64() -> Iterator[None]:
+    """64-bit types for one test, where its oracle needs them."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def standard_promotion() -> Iterator[None]:
+    """NumPy's usual dtype promotion for one test, where it drives a library that needs it."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield

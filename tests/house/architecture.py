@@ -1,0 +1,253 @@
+"""The two rules of the architecture, read off a file's syntax tree.
+
+1. Arrows point one way: experiments -> (placement, enas, mpl, search, parallel) -> nco, and
+   placement -> `parallel.jaxpr`.
+2. A library room does no I/O and keeps no state of its own, save the modules whose purpose is to
+   reach outside.
+
+Each check takes a parsed module and yields what breaks it; `test_architecture.py` runs them over
+the repository, and over a small offender each, so that a check that finds nothing is noticed.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+LIBRARY_ROOMS = ("nco", "placement", "enas", "mpl", "search", "parallel")
+ROOMS = (*LIBRARY_ROOMS, "experiments")
+TOP = (*ROOMS, "tests")
+
+# Which modules of other rooms a room may import: these, and what lies below them.
+ARROWS = {
+    "nco": (),
+    "placement": ("nco", "parallel.jaxpr"),
+    "enas": ("nco",),
+    "mpl": ("nco",),
+    "search": ("nco",),
+    "parallel": ("nco",),
+    "experiments": LIBRARY_ROOMS,
+    "tests": ROOMS,
+}
+
+# These reach outside by design: devices and a clock; the Scotch programs; processes and Ray.
+REACH_OUTSIDE = ("placement/executor.py", "placement/baselines.py", "search/evaluate.py")
+
+# What a library room may import as a whole. Anything else is optional or heavy, and is imported
+# by the function that uses it.
+NEEDED = ("chex", "flax", "jax", "jaxtyping", "numpy", "optax")
+
+# Modules whose purpose is files, processes, the network, the command line, the clock, or state
+# that is shared by the whole process (`random`).
+OUTSIDE_MODULES = (
+    "absl", "argparse", "asyncio", "builtins", "concurrent", "ctypes", "datetime", "fcntl",
+    "fileinput", "getpass", "glob", "gzip", "http", "io", "jax.experimental.io_callback",
+    "jax.experimental.serialize_executable", "logging", "mmap", "ml_collections",
+    "multiprocessing", "orbax", "os", "pathlib", "pickle", "platform", "queue", "random", "ray",
+    "readline", "requests", "selectors", "shelve", "shutil", "signal", "site", "socket",
+    "socketserver", "sqlite3", "ssl", "subprocess", "sys", "tarfile", "tempfile", "tensorboardX",
+    "tensorflow", "tensorflow_datasets", "threading", "time", "tqdm", "urllib", "urllib3",
+    "zipfile",
+)  # fmt: skip
+
+OUTSIDE_FUNCTIONS = ("breakpoint", "eval", "exec", "input", "print", "__import__")
+
+# Ends of dotted names that read, write, print, call the host, or set what the process shares.
+OUTSIDE_CALLS = (
+    "config.update", "debug.breakpoint", "debug.callback", "debug.print",
+    "distributed.initialize", "fromfile", "genfromtxt", "imsave", "io_callback", "jnp.load",
+    "jnp.save", "jnp.savez", "loadtxt", "np.load", "np.memmap", "np.save", "np.savez",
+    "np.savez_compressed", "numpy.load", "numpy.save", "open", "open_memmap",
+    "profiler.start_trace", "pure_callback", "read_bytes", "read_csv", "read_text", "savefig",
+    "savetxt", "to_csv", "tofile", "write_bytes", "write_text",
+)  # fmt: skip
+
+# `np.random.NAME` other than these draws from the one generator of the process.
+LOCAL_RANDOM = ("BitGenerator", "Generator", "PCG64", "Philox", "SeedSequence", "default_rng")
+
+MUTABLE_MAKERS = (
+    "bytearray", "Counter", "OrderedDict", "count", "defaultdict", "deque", "dict", "list",
+    "set",
+)  # fmt: skip
+ARRAY_MAKERS = ("arange", "array", "asarray", "empty", "full", "linspace", "ones", "zeros")
+
+# A cache on a function is state too: it holds arrays, and answers for them, between calls.
+CACHES = ("cache", "functools.cache", "functools.lru_cache", "lru_cache")
+
+NAMELESS_MODULES = ("common", "helper", "helpers", "misc", "util", "utils")
+
+
+class Breach(NamedTuple):
+    """One place that breaks a rule."""
+
+    path: str
+    line: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.what}"
+
+
+class Module(NamedTuple):
+    """A parsed file: its path from the repository's root, with slashes, and its tree."""
+
+    path: str
+    tree: ast.Module
+
+    @property
+    def room(self) -> str:
+        return PurePosixPath(self.path).parts[0]
+
+    @property
+    def package(self) -> tuple[str, ...]:
+        return PurePosixPath(self.path).parts[:-1]
+
+
+def parse(path: str, source: str) -> Module:
+    """Parse the source of one file."""
+    return Module(path, ast.parse(source, filename=path))
+
+
+def imported(module: Module, node: ast.AST) -> Iterator[str]:
+    """Full names of the modules that one node imports, a relative import resolved.
+
+    `from a import b` yields `a.b`: whether b is a module or a name in one, the arrow is the same.
+    """
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        base = module.package[: len(module.package) - node.level + 1] if node.level else ()
+        base += tuple(node.module.split(".")) if node.module else ()
+        yield from (".".join((*base, alias.name)) for alias in node.names)
+    elif (
+        isinstance(node, ast.Call)
+        and dotted(node.func).split(".")[-1] in ("import_module", "__import__")
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+        and isinstance(node.args[0].value, str)
+    ):
+        yield node.args[0].value
+
+
+def dotted(node: ast.AST) -> str:
+    """`a.b.c` of a chain of attributes; a call or subscript inside the chain counts as `?`."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return "?"
+
+
+def under(name: str, roots: tuple[str, ...]) -> bool:
+    """Whether a dotted name is one of `roots` or lies below one."""
+    return any(name == root or name.startswith(root + ".") for root in roots)
+
+
+def at_import(tree: ast.Module) -> Iterator[ast.AST]:
+    """The nodes that run when a module is imported: none inside a function, all else."""
+    todo: list[ast.AST] = [tree]
+    while todo:
+        node = todo.pop()
+        yield node
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            arguments = node.args
+            todo += [*node.decorator_list, *arguments.defaults]
+            todo += [default for default in arguments.kw_defaults if default is not None]
+        elif isinstance(node, ast.If) and dotted(node.test).endswith("TYPE_CHECKING"):
+            todo += node.orelse
+        elif not isinstance(node, ast.Lambda):
+            todo += ast.iter_child_nodes(node)
+
+
+def wrong_arrows(module: Module) -> Iterator[Breach]:
+    """Imports of another room that the architecture does not allow."""
+    for node in ast.walk(module.tree):
+        for name in imported(module, node):
+            if not under(name, TOP) or under(name, (module.room,)):
+                continue
+            if not under(name, ARROWS[module.room]):
+                yield Breach(module.path, node.lineno, f"{module.room} imports {name}")
+
+
+def heavy_imports(module: Module) -> Iterator[Breach]:
+    """Packages that a library room imports as a whole, though they are not among its needs."""
+    for node in at_import(module.tree):
+        for name in imported(module, node):
+            top = name.split(".")[0]
+            if top not in sys.stdlib_module_names and top not in (*NEEDED, *TOP):
+                yield Breach(module.path, node.lineno, f"imports {top} outside a function")
+
+
+def outside(module: Module) -> Iterator[Breach]:
+    """Files, processes, network, command line, clock, printing, and settings of the process."""
+    for node in ast.walk(module.tree):
+        for name in imported(module, node):
+            if under(name, OUTSIDE_MODULES):
+                yield Breach(module.path, node.lineno, f"imports {name}")
+        if isinstance(node, ast.Call):
+            name = dotted(node.func)
+            if name in OUTSIDE_FUNCTIONS or ends(name, OUTSIDE_CALLS):
+                yield Breach(module.path, node.lineno, f"calls {name}")
+        if isinstance(node, ast.Attribute):
+            name = dotted(node)
+            if ends(name.rpartition(".")[0], ("np.random", "numpy.random")) and (
+                node.attr not in LOCAL_RANDOM
+            ):
+                yield Breach(module.path, node.lineno, f"uses {name}: pass a Generator")
+
+
+def ends(name: str, tails: tuple[str, ...]) -> bool:
+    """Whether a dotted name ends with one of `tails`, whole parts only."""
+    return any(name == tail or name.endswith("." + tail) for tail in tails)
+
+
+def state(module: Module) -> Iterator[Breach]:
+    """State that outlives a call: `global`, and mutable or device values made at import."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Global):
+            yield Breach(module.path, node.lineno, f"global {', '.join(node.names)}")
+        for decorator in getattr(node, "decorator_list", ()):
+            name = dotted(decorator.func if isinstance(decorator, ast.Call) else decorator)
+            if name in CACHES:
+                yield Breach(module.path, decorator.lineno, f"{name} keeps what it has seen")
+    for node in at_import(module.tree):
+        if isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if all(dotted(target) == "__all__" for target in targets) or not mutable(node.value):
+                continue
+            yield Breach(module.path, node.lineno, "a mutable value at module or class level")
+        if isinstance(node, ast.Call) and under(
+            dotted(node.func), ("jnp", "jax.numpy", "jax.random", "jax.devices", "jax.device_put")
+        ):
+            what = f"{dotted(node.func)} at import starts a device"
+            yield Breach(module.path, node.lineno, what)
+
+
+def mutable(value: ast.AST) -> bool:
+    """Whether an expression makes a value that can change later."""
+    if isinstance(value, ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp):
+        return True
+    if isinstance(value, ast.Call):
+        name = dotted(value.func)
+        last = name.split(".")[-1]
+        return last in MUTABLE_MAKERS or (under(name, ("np", "numpy")) and last in ARRAY_MAKERS)
+    return False
+
+
+def undocumented(module: Module) -> Iterator[Breach]:
+    """A module, or a public function or class of it, without a docstring."""
+    if ast.get_docstring(module.tree) is None:
+        yield Breach(module.path, 1, "the module has no docstring")
+    for node in module.tree.body:
+        if (
+            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            and not node.name.startswith("_")
+            and ast.get_docstring(node) is None
+        ):
+            yield Breach(module.path, node.lineno, f"{node.name} has no docstring")
+
+
+def nameless(path: str) -> bool:
+    """Whether a module's or package's name says nothing of what it holds."""
+    return any(part in NAMELESS_MODULES for part in PurePosixPath(path).with_suffix("").parts)
