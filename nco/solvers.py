@@ -1,0 +1,407 @@
+"""Solvers of the TSP that a learned policy is compared with, through well-kept libraries.
+
+NumPy in, NumPy out; the libraries are imported when a solver is called. Every solver takes either
+coordinates, whose distances are then Euclidean, or an explicit matrix of weights, and returns a
+tour that starts at city 0; of the two directions of a symmetric tour it returns the one whose
+second city has the smaller index. Up to three cities are solved by enumeration.
+
+Libraries that count in integers are given the weights as they are where these are whole numbers
+that fit, and otherwise the weights scaled so that the largest becomes a stated number, then
+rounded. Lengths are always those of the weights themselves.
+
+Source: the baselines of Pham 2021, section 2.5.2.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import multiprocessing
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from types import ModuleType
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+from jaxtyping import Float, Int, Real
+
+Metaheuristic = Literal["simulated_annealing", "tabu_search", "guided_local_search"]
+FirstSolution = Literal["christofides", "path_cheapest_arc", "savings"]
+
+# fast-tsp stores distances in 16 bits.
+_FAST_TSP_LARGEST = 2**16 - 1
+_FAST_TSP_EXACT = 20  # cities up to which fast-tsp runs dynamic programming
+_FAST_TSP_QUICK = 15  # cities up to which that takes a few milliseconds
+_OR_TOOLS_LARGEST = 10**7
+
+
+class Solutions(NamedTuple):
+    """What `solve_many` found.
+
+    Attributes:
+        tours: int32 `[instances, city]`, each a permutation that starts at city 0.
+        lengths: float64 `[instances]`, in the unit of the coordinates or weights.
+        seconds: float64 `[instances]`, time in the solver.
+    """
+
+    tours: np.ndarray
+    lengths: np.ndarray
+    seconds: np.ndarray
+
+
+def distances(coords: Real[np.ndarray, "city dim"]) -> Float[np.ndarray, "city city"]:
+    """Euclidean distances in float64, in the coordinates' unit."""
+    coords = np.asarray(coords, np.float64)
+    return np.linalg.norm(coords[:, None] - coords[None], axis=-1)
+
+
+def tour_length(weights: Real[np.ndarray, "city city"], tour: Int[np.ndarray, " city"]) -> float:
+    """Sum of the weights along a closed tour; the weight from a city to itself counts as 0."""
+    following = np.roll(tour, -1)
+    return float(np.where(tour == following, 0.0, weights[tour, following]).sum())
+
+
+def nearest_neighbour(
+    coords: Real[np.ndarray, "city dim"] | None = None,
+    *,
+    matrix: Real[np.ndarray, "city city"] | None = None,
+) -> Int[np.ndarray, " city"]:
+    """From city 0 on, always to the nearest city that is left (networkx).
+
+    Args:
+        coords: the cities, in any unit.
+        matrix: weights instead of coordinates; may be asymmetric.
+
+    Raises:
+        ValueError: if the input is not one instance of finite numbers (every solver does).
+    """
+    weights = _weights(coords, matrix)
+    if len(weights) <= 3:
+        return _enumerate(weights)
+    networkx = _networkx()
+    graph = _graph(weights, networkx)
+    return _canonical(networkx.approximation.greedy_tsp(graph, source=0)[:-1], weights)
+
+
+def christofides(
+    coords: Real[np.ndarray, "city dim"] | None = None,
+    *,
+    matrix: Real[np.ndarray, "city city"] | None = None,
+) -> Int[np.ndarray, " city"]:
+    """Christofides' algorithm (networkx): minimum spanning tree, matching, shortcuts.
+
+    At most 1.5 times the optimum where the weights obey the triangle inequality; for a matrix that
+    does not, a tour without that guarantee.
+
+    Args:
+        coords: the cities, in any unit.
+        matrix: symmetric weights instead of coordinates.
+
+    >>> import numpy as np
+    >>> christofides(np.array([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0], [1.0, 0.0]]))
+    array([0, 2, 1, 3], dtype=int32)
+    """
+    weights = _symmetric(_weights(coords, matrix), "christofides")
+    if len(weights) <= 3:
+        return _enumerate(weights)
+    networkx = _networkx()
+    tour = networkx.approximation.christofides(_graph(weights, networkx))
+    return _canonical(tour[:-1], weights)
+
+
+def or_tools(
+    coords: Real[np.ndarray, "city dim"] | None = None,
+    *,
+    matrix: Real[np.ndarray, "city city"] | None = None,
+    metaheuristic: Metaheuristic | None = None,
+    time_limit_s: float | None = None,
+    first_solution: FirstSolution = "christofides",
+) -> Int[np.ndarray, " city"]:
+    """OR-Tools' routing solver: a first solution, then local search (2-opt, Or-opt, Lin-Kernighan).
+
+    Without a metaheuristic it stops at a local minimum, as in the seed; with one it leaves local
+    minima and runs until its time is up. Weights that are not whole numbers of at most 10^7 are
+    scaled so that the largest becomes 10^7, then rounded.
+
+    Args:
+        coords: the cities, in any unit.
+        matrix: weights instead of coordinates; may be asymmetric (then the first solution cannot be
+            "christofides").
+        metaheuristic: how to leave a local minimum.
+        time_limit_s: wall-clock seconds; required with a metaheuristic.
+        first_solution: where the search starts.
+
+    Raises:
+        ValueError: for an unknown option, or a metaheuristic without a time limit.
+        RuntimeError: if the time limit passed before there was a first solution.
+    """
+    _check_choice("metaheuristic", metaheuristic, (None, *get_args(Metaheuristic)))
+    _check_choice("first_solution", first_solution, get_args(FirstSolution))
+    if metaheuristic is not None and time_limit_s is None:
+        raise ValueError(f"time_limit_s: {metaheuristic} needs a limit in seconds, got None")
+    if time_limit_s is not None and not time_limit_s > 0:
+        raise ValueError(f"time_limit_s: expected a positive number or None, got {time_limit_s}")
+    weights = _weights(coords, matrix)
+    if first_solution == "christofides":
+        weights = _symmetric(weights, "or_tools(first_solution='christofides')")
+    if len(weights) <= 3:
+        return _enumerate(weights)
+    _require("ortools")
+    from ortools.constraint_solver import pywrapcp, routing_enums_pb2
+
+    manager = pywrapcp.RoutingIndexManager(len(weights), 1, 0)  # one vehicle, from city 0
+    model = pywrapcp.RoutingModel(manager)
+    transit = model.RegisterTransitMatrix(_whole(weights, _OR_TOOLS_LARGEST).tolist())
+    model.SetArcCostEvaluatorOfAllVehicles(transit)
+    parameters = pywrapcp.DefaultRoutingSearchParameters()
+    parameters.first_solution_strategy = getattr(
+        routing_enums_pb2.FirstSolutionStrategy, first_solution.upper()
+    )
+    parameters.local_search_metaheuristic = getattr(
+        routing_enums_pb2.LocalSearchMetaheuristic, (metaheuristic or "greedy_descent").upper()
+    )
+    if time_limit_s is not None:
+        parameters.time_limit.FromMilliseconds(max(1, round(1000 * time_limit_s)))
+    solution = model.SolveWithParameters(parameters)
+    if solution is None:
+        raise RuntimeError(f"OR-Tools found no solution (time_limit_s={time_limit_s})")
+    tour, index = [], model.Start(0)
+    while not model.IsEnd(index):
+        tour.append(manager.IndexToNode(index))
+        index = solution.Value(model.NextVar(index))
+    return _canonical(tour, weights)
+
+
+def near_optimal(
+    coords: Real[np.ndarray, "city dim"] | None = None,
+    *,
+    matrix: Real[np.ndarray, "city city"] | None = None,
+    seconds: float | None = None,
+) -> Int[np.ndarray, " city"]:
+    """A tour at or very near the optimum: fast-tsp's Or-opt search with perturbations.
+
+    The search runs for a wall-clock time, so that on a loaded machine two calls may differ. Up to
+    15 cities, and up to 20 of a matrix, the tour is optimal up to rounding, by dynamic programming.
+    Weights that are not whole numbers of at most 65,535 are scaled so that the largest becomes
+    65,535, then rounded: about 1e-5 of a tour's length.
+
+    Args:
+        coords: the cities, in any unit.
+        matrix: symmetric weights instead of coordinates.
+        seconds: time to search; by default 1 ms a city, and at least 20 ms.
+    """
+    if seconds is not None and not seconds > 0:
+        raise ValueError(f"seconds: expected a positive number or None, got {seconds}")
+    weights = _symmetric(_weights(coords, matrix), "near_optimal")
+    cities = len(weights)
+    if cities <= 3:
+        return _enumerate(weights)
+    _require("fast_tsp")
+    import fast_tsp
+
+    whole = _whole(weights, _FAST_TSP_LARGEST)
+    if matrix is None and _FAST_TSP_QUICK < cities <= _FAST_TSP_EXACT:
+        # Dynamic programming over 20 cities takes 0.1 s, the search 0.02 s. Copies of the last city
+        # make it choose the search; leaving them out again cannot lengthen a Euclidean tour.
+        whole = np.pad(whole, (0, _FAST_TSP_EXACT + 1 - cities), mode="edge")
+    budget = max(0.02, 0.001 * cities) if seconds is None else seconds
+    tour = fast_tsp.find_tour(whole, duration_seconds=budget)
+    return _canonical([city for city in tour if city < cities], weights)
+
+
+def exact(
+    coords: Real[np.ndarray, "city dim"] | None = None,
+    *,
+    matrix: Real[np.ndarray, "city city"] | None = None,
+    time_limit_s: float = 60.0,
+) -> Int[np.ndarray, " city"]:
+    """An optimal tour, proven by OR-Tools' CP-SAT with a circuit constraint; to about 50 cities.
+
+    Weights that are not whole numbers of at most 10^7 are scaled so that the largest becomes 10^7,
+    then rounded; the proof is for the rounded weights. 20 cities take some 0.05 s, 50 take 0.3 to
+    30 s.
+
+    Args:
+        coords: the cities, in any unit.
+        matrix: weights instead of coordinates; may be asymmetric.
+        time_limit_s: wall-clock seconds.
+
+    Raises:
+        TimeoutError: if the proof was not complete within the limit.
+    """
+    weights = _weights(coords, matrix)
+    cities = len(weights)
+    if cities <= 3:
+        return _enumerate(weights)
+    _require("ortools")
+    from ortools.sat.python import cp_model
+
+    whole = _whole(weights, _OR_TOOLS_LARGEST)
+    model = cp_model.CpModel()
+    arcs = {(i, j): model.new_bool_var("") for i, j in itertools.permutations(range(cities), 2)}
+    model.add_circuit([(i, j, used) for (i, j), used in arcs.items()])
+    model.minimize(sum(int(whole[arc]) * used for arc, used in arcs.items()))
+    solver = cp_model.CpSolver()
+    solver.parameters.num_workers = 1  # deterministic
+    solver.parameters.linearization_level = 2  # with subtour cuts: 100 times faster here
+    solver.parameters.max_time_in_seconds = time_limit_s
+    if solver.solve(model) != cp_model.OPTIMAL:
+        raise TimeoutError(f"no proof of optimality for {cities} cities in {time_limit_s} s")
+    following = {i: j for (i, j), used in arcs.items() if solver.value(used)}
+    tour = [0]
+    while len(tour) < cities:
+        tour.append(following[tour[-1]])
+    return _canonical(tour, weights)
+
+
+def solve_many(
+    solver: Callable[..., np.ndarray],
+    instances: Real[np.ndarray, "instances city dim"] | None = None,
+    *,
+    matrices: Real[np.ndarray, "instances city city"] | None = None,
+    processes: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> Solutions:
+    """Runs a solver on many instances in a pool of processes.
+
+    The processes are started afresh (spawn), because a process in which jax has run must not fork.
+    A script that calls this therefore guards its main part by `if __name__ == "__main__"`.
+
+    Args:
+        solver: one of this module's functions, or a `functools.partial` of one; it must pickle.
+        instances: coordinates.
+        matrices: weights, instead of coordinates.
+        processes: how many; with 1 everything runs in this process.
+        progress: called with (solved, instances) after each instance, in order.
+
+    Raises:
+        ValueError: if not exactly one of `instances` and `matrices` is given.
+        Exception: whatever the solver raises, with a note that names the instance.
+    """
+    if (instances is None) == (matrices is None):
+        raise ValueError("expected exactly one of instances and matrices")
+    if processes < 1:
+        raise ValueError(f"processes: expected at least 1, got {processes}")
+    key, stack = ("coords", instances) if matrices is None else ("matrix", matrices)
+    stack = np.asarray(stack)
+    if stack.ndim != 3:
+        raise ValueError(f"{key}: expected 3 axes, instances first, got shape {stack.shape}")
+    tasks = [(solver, key, index, instance) for index, instance in enumerate(stack)]
+    processes = min(processes, max(1, len(tasks)))
+    if processes == 1:
+        return _gather(map(_solve_task, tasks), stack.shape, progress)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        chunk = max(1, min(16, len(tasks) // (4 * processes)))
+        try:
+            return _gather(pool.map(_solve_task, tasks, chunksize=chunk), stack.shape, progress)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _solve_task(task: tuple) -> tuple[np.ndarray, float, float]:
+    solver, key, index, instance = task
+    start = time.perf_counter()
+    try:
+        tour = solver(**{key: instance})
+    except Exception as error:
+        error.add_note(f"while solving instance {index}")
+        raise
+    seconds = time.perf_counter() - start
+    weights = distances(instance) if key == "coords" else instance
+    return tour, tour_length(weights, tour), seconds
+
+
+def _gather(
+    results: Iterable[tuple[np.ndarray, float, float]],
+    shape: tuple[int, ...],
+    progress: Callable[[int, int], None] | None,
+) -> Solutions:
+    tours = np.zeros(shape[:2], np.int32)
+    lengths, seconds = np.zeros(shape[0]), np.zeros(shape[0])
+    for index, (tour, length, taken) in enumerate(results):
+        tours[index], lengths[index], seconds[index] = tour, length, taken
+        if progress is not None:
+            progress(index + 1, shape[0])
+    return Solutions(tours, lengths, seconds)
+
+
+def _weights(coords: np.ndarray | None, matrix: np.ndarray | None) -> np.ndarray:
+    """The float64 matrix of weights of one instance, its diagonal zero."""
+    if (coords is None) == (matrix is None):
+        raise ValueError("expected exactly one of coords and matrix")
+    if matrix is None:
+        coords = np.asarray(coords, np.float64)
+        if coords.ndim != 2 or 0 in coords.shape:
+            raise ValueError(f"coords: expected shape [city, dim], got {list(coords.shape)}")
+        if not np.isfinite(coords).all():
+            raise ValueError("coords: expected finite numbers, got nan or inf")
+        return distances(coords)
+    weights = np.array(matrix, np.float64)
+    if weights.ndim != 2 or weights.shape[0] != weights.shape[1] or weights.size == 0:
+        raise ValueError(f"matrix: expected shape [city, city], got {list(weights.shape)}")
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError("matrix: expected finite weights of at least 0")
+    np.fill_diagonal(weights, 0.0)
+    return weights
+
+
+def _symmetric(weights: np.ndarray, solver: str) -> np.ndarray:
+    if not np.array_equal(weights, weights.T):
+        raise ValueError(f"matrix: {solver} needs symmetric weights")
+    return weights
+
+
+def _whole(weights: np.ndarray, largest: int) -> np.ndarray:
+    """Weights as int64 of at most `largest`, scaled only where they have to be."""
+    if weights.max() <= largest and np.array_equal(weights, np.round(weights)):
+        return weights.astype(np.int64)
+    return np.round(weights * (largest / weights.max())).astype(np.int64)
+
+
+def _enumerate(weights: np.ndarray) -> np.ndarray:
+    """The best of all tours, for a handful of cities."""
+    rest = itertools.permutations(range(1, len(weights)))
+    tours = [np.array([0, *order], np.int32) for order in rest]
+    return min(tours, key=lambda tour: tour_length(weights, tour))
+
+
+def _canonical(tour: Sequence[int], weights: np.ndarray) -> np.ndarray:
+    """The tour from city 0 on and, where direction is free, towards the smaller neighbour."""
+    cities = np.asarray(tour, np.int32)
+    cities = np.roll(cities, -int(np.flatnonzero(cities == 0)[0]))
+    if cities[1] > cities[-1] and np.array_equal(weights, weights.T):
+        cities[1:] = cities[:0:-1].copy()
+    return cities
+
+
+def _graph(weights: np.ndarray, networkx: ModuleType) -> object:
+    # Edge by edge: from_numpy_array would drop the edges of weight 0 between coincident cities.
+    symmetric = np.array_equal(weights, weights.T)
+    pairs = itertools.combinations if symmetric else itertools.permutations
+    graph = networkx.Graph() if symmetric else networkx.DiGraph()
+    graph.add_weighted_edges_from((i, j, weights[i, j]) for i, j in pairs(range(len(weights)), 2))
+    return graph
+
+
+def _networkx() -> ModuleType:
+    _require("networkx")
+    import networkx
+
+    return networkx
+
+
+def _require(module: str) -> None:
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f'this solver needs {module.replace("_", "-")}: pip install "ncolab[demo]"'
+        ) from error
+
+
+def _check_choice(name: str, value: object, choices: tuple) -> None:
+    if value not in choices:
+        raise ValueError(f"{name}: expected one of {choices}, got {value!r}")

@@ -1,0 +1,274 @@
+"""Solvers against enumeration, against one another, and on degenerate instances."""
+
+import functools
+import inspect
+import itertools
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from nco import solvers
+
+QUICK = [
+    solvers.nearest_neighbour,
+    solvers.christofides,
+    solvers.or_tools,
+    functools.partial(solvers.near_optimal, seconds=0.005),
+    solvers.exact,
+]
+NAMES = ["nearest_neighbour", "christofides", "or_tools", "near_optimal", "exact"]
+every_solver = pytest.mark.parametrize("solver", QUICK, ids=NAMES)
+
+
+def uniform(seed, *shape):
+    return np.random.default_rng(seed).uniform(size=(*shape, 2))
+
+
+def brute_force(weights):
+    cities = len(weights)
+    tours = np.array([(0, *rest) for rest in itertools.permutations(range(1, cities))])
+    lengths = weights[tours, np.roll(tours, -1, axis=1)].sum(axis=1)
+    return lengths.min()
+
+
+def unchecked(function, *args, **kwargs):
+    """A call without the tests' checks of annotations, as users make it."""
+    return inspect.unwrap(function)(*args, **kwargs)
+
+
+def length(coords, tour):
+    steps = coords[tour] - coords[np.roll(tour, -1)]
+    return np.sqrt((steps**2).sum(axis=-1)).sum()
+
+
+@every_solver
+@pytest.mark.parametrize("cities", [1, 2, 3, 4, 5, 9])
+def test_tours_are_permutations_from_city_0(solver, cities):
+    tour = solver(uniform(cities, cities))
+    assert tour.dtype == np.int32
+    assert tour[0] == 0
+    assert sorted(tour.tolist()) == list(range(cities))
+    assert cities < 3 or tour[1] <= tour[-1]
+
+
+@every_solver
+@pytest.mark.parametrize(
+    "coords",
+    [
+        np.zeros((6, 2)),
+        np.repeat([[0.0, 0.0], [1.0, 1.0], [1.0, 0.0]], 3, axis=0),
+        np.stack([np.arange(8.0), np.zeros(8)], axis=1),
+        np.array([[5, 5], [5, 5], [5, 5]]),
+    ],
+    ids=["coincident", "duplicates", "collinear", "integers"],
+)
+def test_degenerate_points(solver, coords):
+    tour = solver(coords)
+    assert sorted(tour.tolist()) == list(range(len(coords)))
+    span = np.ptp(coords, axis=0)
+    if solver is not solvers.nearest_neighbour and (span[0] == 0 or span[1] == 0):
+        assert length(coords, tour) == pytest.approx(2 * span.sum())
+
+
+@pytest.mark.parametrize("cities", [3, 4, 6, 8])
+def test_exact_and_near_optimal_equal_enumeration(cities):
+    coords = uniform(10 + cities, cities)
+    best = brute_force(solvers.distances(coords))
+    assert length(coords, solvers.exact(coords)) == pytest.approx(best, abs=1e-6)
+    assert length(coords, solvers.near_optimal(coords)) == pytest.approx(best, abs=1e-4)
+
+
+@pytest.mark.parametrize("cities", [12, 17, 20, 25])
+def test_near_optimal_reaches_the_proven_optimum(cities):
+    coords = uniform(cities, cities)
+    optimum = length(coords, solvers.exact(coords))
+    assert length(coords, solvers.near_optimal(coords)) == pytest.approx(optimum, abs=2e-4)
+
+
+def test_solvers_rank_as_expected():
+    instances = uniform(0, 10, 20)
+    runs = [solvers.solve_many(solver, instances, processes=1).lengths for solver in QUICK]
+    nearest, christofides, local, near, exact = runs
+    assert (exact <= np.minimum.reduce(runs) + 1e-6).all()
+    assert (christofides <= 1.5 * exact).all()
+    assert near.mean() < 1.0005 * exact.mean()
+    assert exact.mean() < local.mean() < christofides.mean() < nearest.mean()
+
+
+@pytest.mark.parametrize("name", ["simulated_annealing", "tabu_search", "guided_local_search"])
+def test_metaheuristics_go_on_until_their_time_is_up(name):
+    # OR-Tools' annealing and tabu search often stay where they are; guided local search does not.
+    instances = uniform(3, 4, 50)
+    local = solvers.solve_many(solvers.or_tools, instances, processes=1)
+    longer = functools.partial(solvers.or_tools, metaheuristic=name, time_limit_s=0.3)
+    found = solvers.solve_many(longer, instances, processes=1)
+    bound = 0.999 if name == "guided_local_search" else 1.01
+    assert found.lengths.sum() < bound * local.lengths.sum()
+    assert (found.seconds > 0.25).all()
+
+
+@pytest.mark.parametrize("start", ["christofides", "path_cheapest_arc", "savings"])
+def test_first_solutions(start):
+    coords = uniform(4, 15)
+    tour = solvers.or_tools(coords, first_solution=start)
+    assert length(coords, tour) < 1.2 * length(coords, solvers.exact(coords))
+
+
+@pytest.mark.parametrize("scale", [1e-7, 1e7])
+@every_solver
+def test_scale_and_offset_do_not_matter(solver, scale):
+    coords = uniform(5, 12)
+    moved = scale * (coords + 3.0)
+    found, expected = length(coords, solver(moved)), length(coords, solver(coords))
+    assert found == pytest.approx(expected, abs=1e-4)
+
+
+@every_solver
+def test_matrix_of_distances_gives_the_same_length(solver):
+    coords = uniform(6, 11)
+    tour = solver(matrix=solvers.distances(coords))
+    assert length(coords, tour) == pytest.approx(length(coords, solver(coords)), abs=1e-4)
+
+
+def test_whole_weights_are_solved_without_rounding():
+    # The best tour of these weights wins by 1 in 65,535.
+    weights = np.full((5, 5), 65_535.0)
+    for a, b in [(0, 2), (2, 4), (4, 1), (1, 3)]:
+        weights[a, b] = weights[b, a] = 65_534.0
+    for solver in (solvers.exact, solvers.near_optimal, solvers.or_tools):
+        tour = solver(matrix=weights)
+        assert solvers.tour_length(weights, tour) == 4 * 65_534 + 65_535
+
+
+def test_asymmetric_weights():
+    weights = np.random.default_rng(7).integers(1, 100, (7, 7)).astype(float)
+    np.fill_diagonal(weights, 9999)  # as TSPLIB writes it
+    best = brute_force(weights)
+    assert solvers.tour_length(weights, solvers.exact(matrix=weights)) == best
+    found = solvers.or_tools(matrix=weights, first_solution="path_cheapest_arc")
+    assert solvers.tour_length(weights, found) < 1.5 * best
+    nearest = solvers.nearest_neighbour(matrix=weights)
+    assert nearest[1] == np.argmin(weights[0])
+    three = weights[:3, :3]
+    tour = solvers.exact(matrix=three)
+    assert solvers.tour_length(three, tour) == brute_force(three)
+    for solver in (solvers.christofides, solvers.near_optimal, solvers.or_tools):
+        with pytest.raises(ValueError, match="symmetric"):
+            solver(matrix=weights)
+
+
+def test_tour_length_of_one_city_ignores_the_diagonal():
+    assert solvers.tour_length(np.array([[9999.0]]), np.array([0])) == 0.0
+
+
+def test_processes_agree_with_one_process_even_after_jax_has_run():
+    jax.block_until_ready(jax.numpy.ones(3) + 1)
+    instances, seen = uniform(8, 9, 10), []
+    alone = solvers.solve_many(solvers.christofides, instances, processes=1)
+    pooled = solvers.solve_many(
+        solvers.christofides, instances, processes=2, progress=lambda *args: seen.append(args)
+    )
+    np.testing.assert_array_equal(pooled.tours, alone.tours)
+    np.testing.assert_array_equal(pooled.lengths, alone.lengths)
+    assert pooled.tours.dtype == np.int32
+    assert pooled.tours.shape == (9, 10)
+    assert (pooled.seconds > 0).all()
+    assert seen == [(done, 9) for done in range(1, 10)]
+    for coords, tour, found in zip(instances, alone.tours, alone.lengths, strict=True):
+        assert found == pytest.approx(length(coords, tour))
+
+
+def test_many_matrices():
+    instances = uniform(9, 3, 8)
+    matrices = np.stack([solvers.distances(coords) for coords in instances])
+    by_matrix = solvers.solve_many(solvers.exact, matrices=matrices, processes=1)
+    by_coords = solvers.solve_many(solvers.exact, instances, processes=1)
+    np.testing.assert_allclose(by_matrix.lengths, by_coords.lengths)
+
+
+def test_no_instances():
+    found = solvers.solve_many(solvers.exact, np.zeros((0, 5, 2)))
+    assert found.tours.shape == (0, 5)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_failing_instance_is_named(processes):
+    instances = uniform(10, 3, 5)
+    instances[1, 2, 0] = np.nan
+    with pytest.raises(ValueError, match="finite") as caught:
+        solvers.solve_many(solvers.christofides, instances, processes=processes)
+    assert caught.value.__notes__ == ["while solving instance 1"]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: unchecked(solvers.exact), "exactly one"),
+        (
+            lambda: unchecked(solvers.exact, np.zeros((2, 2)), matrix=np.zeros((2, 2))),
+            "exactly one",
+        ),
+        (lambda: unchecked(solvers.exact, np.zeros((0, 2))), r"coords: expected shape .* \[0, 2\]"),
+        (lambda: unchecked(solvers.exact, np.zeros(4)), r"coords: expected shape .* \[4\]"),
+        (lambda: unchecked(solvers.exact, np.full((4, 2), np.inf)), "finite"),
+        (
+            lambda: unchecked(solvers.exact, matrix=np.zeros((3, 4))),
+            r"matrix: expected shape .* \[3, 4\]",
+        ),
+        (lambda: unchecked(solvers.exact, matrix=np.full((4, 4), -1.0)), "at least 0"),
+        (
+            lambda: unchecked(solvers.or_tools, np.zeros((4, 2)), metaheuristic="tabu_search"),
+            "time_limit_s",
+        ),
+        (
+            lambda: unchecked(solvers.or_tools, np.zeros((4, 2)), metaheuristic="luck"),
+            "metaheuristic.*'luck'",
+        ),
+        (
+            lambda: unchecked(solvers.or_tools, np.zeros((4, 2)), first_solution="x"),
+            "first_solution.*'x'",
+        ),
+        (lambda: unchecked(solvers.or_tools, np.zeros((4, 2)), time_limit_s=0), "time_limit_s"),
+        (lambda: unchecked(solvers.near_optimal, np.zeros((4, 2)), seconds=-1), "seconds"),
+        (lambda: unchecked(solvers.solve_many, solvers.exact), "exactly one"),
+        (lambda: unchecked(solvers.solve_many, solvers.exact, np.zeros((4, 2))), "3 axes"),
+        (
+            lambda: unchecked(solvers.solve_many, solvers.exact, np.zeros((1, 4, 2)), processes=0),
+            "processes",
+        ),
+    ],
+)
+def test_bad_arguments_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_no_proof_in_time_is_an_error():
+    with pytest.raises(TimeoutError, match=r"60 cities in 0\.01 s"):
+        solvers.exact(uniform(11, 60), time_limit_s=0.01)
+
+
+@pytest.mark.parametrize(
+    ("solver", "module", "package"),
+    [
+        (solvers.christofides, "networkx", "networkx"),
+        (solvers.or_tools, "ortools", "ortools"),
+        (solvers.near_optimal, "fast_tsp", "fast-tsp"),
+        (solvers.exact, "ortools", "ortools"),
+    ],
+)
+def test_a_missing_library_names_the_extra(monkeypatch, solver, module, package):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=rf'{package}: pip install "ncolab\[demo\]"'):
+        solver(uniform(12, 5))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("cities", "optimum"), [(20, 3.84481), (50, 5.68684)])
+def test_public_test_set(cities, optimum):
+    """The field's test instances (numpy seed 1234); optima of the first 1,000 by LKH-3."""
+    instances = np.random.RandomState(1234).uniform(size=(10_000, cities, 2))[:1000]
+    found = solvers.solve_many(solvers.near_optimal, instances)
+    assert found.lengths.mean() == pytest.approx(optimum, rel=1e-4)
