@@ -7,7 +7,8 @@ programs of their own (jit, scan, cond, ...) have no rule: the walker goes into 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -191,31 +192,38 @@ _MOVEMENT = _names(
 _COMBINING_SCATTERS = _names("scatter_add scatter_sub scatter_mul scatter_min scatter_max")
 # Primitives whose jaxpr combines two scalars and is no program of its own.
 SCALAR_BODIES = _COMBINING_SCATTERS | {"scatter", "reduce", "reduce_window", "select_and_scatter"}
-_RULES: dict[str, Callable[[Equation], int]] = {
-    "dot_general": _dot,
-    "conv_general_dilated": _convolution,
-    "integer_pow": _power,
-    "one_minus_square": lambda equation: 3 * size(equation.outvars[0].aval),
-    "sort": _sort,
-    "top_k": lambda equation: size(equation.invars[0].aval),
-    "fft": _fourier,
-    "random_bits": _random_bits,
-    "random_split": _new_keys,
-    "random_fold_in": _new_keys,
-    "threefry2x32": lambda equation: 112 * size(equation.outvars[0].aval),
-    "cholesky": _cubic(1, 3),
-    "lu": _cubic(2, 3),
-    "triangular_solve": _triangular_solve,
-    "select_and_scatter_add": _pooling_gradient,
-    "select_and_gather_add": _window,
-    **{f"reduce_{kind}": _reduction for kind in ("sum", "max", "min", "prod", "and", "or", "xor")},
-    **dict.fromkeys(("reduce", "argmax", "argmin"), _reduction),
-    **{f"reduce_window{kind}": _window for kind in ("", "_sum", "_max", "_min")},
-    **{
-        f"cum{kind}": lambda equation: size(equation.invars[0].aval)
-        for kind in ("sum", "prod", "max", "min", "logsumexp")
-    },
-    **{
-        name: _updates for name in SCALAR_BODIES if name.startswith("scatter") and name != "scatter"
-    },
-}
+_RULES: Mapping[str, Callable[[Equation], int]] = MappingProxyType(
+    {
+        "dot_general": _dot,
+        "conv_general_dilated": _convolution,
+        "integer_pow": _power,
+        "one_minus_square": lambda equation: 3 * size(equation.outvars[0].aval),
+        "sort": _sort,
+        "top_k": lambda equation: size(equation.invars[0].aval),
+        "fft": _fourier,
+        "random_bits": _random_bits,
+        "random_split": _new_keys,
+        "random_fold_in": _new_keys,
+        "threefry2x32": lambda equation: 112 * size(equation.outvars[0].aval),
+        "cholesky": _cubic(1, 3),
+        "lu": _cubic(2, 3),
+        "triangular_solve": _triangular_solve,
+        "select_and_scatter_add": _pooling_gradient,
+        "select_and_gather_add": _window,
+        **{
+            f"reduce_{kind}": _reduction
+            for kind in ("sum", "max", "min", "prod", "and", "or", "xor")
+        },
+        **dict.fromkeys(("reduce", "argmax", "argmin"), _reduction),
+        **{f"reduce_window{kind}": _window for kind in ("", "_sum", "_max", "_min")},
+        **{
+            f"cum{kind}": lambda equation: size(equation.invars[0].aval)
+            for kind in ("sum", "prod", "max", "min", "logsumexp")
+        },
+        **{
+            name: _updates
+            for name in SCALAR_BODIES
+            if name.startswith("scatter") and name != "scatter"
+        },
+    }
+)

@@ -43,7 +43,7 @@ IMAGE, KERNEL = shape(2, 9, 8, 6), shape(3, 3, 6, 4)
         (lambda a, b: jnp.tanh(a @ b) + 1.0, (shape(5, 7), shape(7, 3))),
         (lambda a, b: jnp.einsum("bij,bkj->bik", a, b), (shape(4, 5, 7), shape(4, 3, 7))),
         (lambda x: jnp.sum(jnp.exp(x) * x - x, axis=1), (shape(6, 8),)),
-        (lambda x: jnp.max(x, axis=0) / jnp.sqrt(x), (shape(6, 8),)),
+        (lambda x: jnp.max(x, axis=0, keepdims=True) / jnp.sqrt(x), (shape(6, 8),)),
         (lambda x: jnp.where(x > 0.0, x, jnp.log(x)), (shape(6, 8),)),
         (lambda x: x**5, (shape(6, 8),)),
         (lambda x: x**6, (shape(6, 8),)),
