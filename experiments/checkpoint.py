@@ -23,10 +23,10 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from experiments.programs import leaf_names
+from experiments.workdir import CHECKPOINTS, CORRUPT, saved_steps
 
 PyTree = Any
 Manifest = dict[str, Any]
-FOLDER, CORRUPT = "checkpoints", "corrupt"
 
 
 class CheckpointError(RuntimeError):
@@ -103,7 +103,9 @@ class Checkpoints:
             metrics=None if metrics is None else {**metrics, "_step": step},
         )
         if not saved:
-            raise CheckpointError(f"orbax declined to save step {step} in {self.workdir / FOLDER}")
+            raise CheckpointError(
+                f"orbax declined to save step {step} in {self.workdir / CHECKPOINTS}"
+            )
 
     def wait(self) -> None:
         """Waits until what was saved is on disk."""
@@ -135,7 +137,7 @@ class Checkpoints:
                 cleanup_tmp_directories=True,
             )
             self._manager = ocp.CheckpointManager(
-                (self.workdir / FOLDER).absolute(), options=options
+                (self.workdir / CHECKPOINTS).absolute(), options=options
             )
         return self._manager
 
@@ -148,7 +150,7 @@ class Checkpoints:
             while place.exists():
                 number += 1
                 place = folder / f"{step}-{number}"
-            (self.workdir / FOLDER / str(step)).rename(place)
+            (self.workdir / CHECKPOINTS / str(step)).rename(place)
         if jax.process_count() > 1:
             from jax.experimental import multihost_utils
 
@@ -157,14 +159,6 @@ class Checkpoints:
             f"checkpoint {step} is damaged ({reason}); moved to {place}, trying the one before",
             stacklevel=3,
         )
-
-
-def saved_steps(workdir: Path) -> list[int]:
-    """Returns the steps that have a finished checkpoint, ascending."""
-    folder = Path(workdir) / FOLDER
-    if not folder.is_dir():
-        return []
-    return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdigit())
 
 
 def best_step(workdir: Path, headline: tuple[str, str]) -> int | None:
@@ -217,10 +211,9 @@ def restore_state(
             warnings.warn(f"checkpoint {candidate} is damaged: {reason}", stacklevel=2)
             continue
         return _assemble(target, leaves, manifest), manifest
-    raise CheckpointError(
-        f"no good checkpoint{'' if step is None else f' of step {step}'} in {workdir / FOLDER}; "
-        f"there are steps {saved_steps(workdir)}"
-    )
+    wanted = "good checkpoint" if step is None else f"good checkpoint of step {step}"
+    there = saved_steps(workdir)
+    raise CheckpointError(f"no {wanted} in {workdir / CHECKPOINTS}; there are steps {there}")
 
 
 def to_host(state: PyTree) -> dict[str, np.ndarray]:
@@ -263,7 +256,7 @@ def make_manifest(
 def _read_manifest(workdir: Path, step: int) -> Manifest:
     try:
         with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-            manifest = reader.restore((workdir / FOLDER / str(step) / "manifest").absolute())
+            manifest = reader.restore((workdir / CHECKPOINTS / str(step) / "manifest").absolute())
         claimed = manifest.pop("crc32")
     except Exception as error:  # orbax raises whatever its many layers raise
         raise _Corrupt(f"its manifest cannot be read: {_short(error)}") from error
@@ -281,7 +274,7 @@ def _read(workdir: Path, step: int, digest: str | None) -> tuple[Manifest, dict[
     try:
         with ocp.StandardCheckpointer() as reader:
             # No target: orbax would silently cast to the target's dtypes.
-            found = reader.restore((workdir / FOLDER / str(step) / "state").absolute())
+            found = reader.restore((workdir / CHECKPOINTS / str(step) / "state").absolute())
     except Exception as error:
         raise _Corrupt(f"its state cannot be read: {_short(error)}") from error
     leaves = {}
@@ -317,7 +310,7 @@ def _assemble(target: PyTree, leaves: Mapping[str, np.ndarray], manifest: Manife
         dtype = manifest["leaves"][name]["dtype"]
         value: Any = leaves[name]
         if str(leaf.dtype) == dtype and _is_key(leaf):
-            value = jax.random.wrap_key_data(value, impl=jax.random.key_impl(leaf))
+            value = jax.random.wrap_key_data(value, impl=_key_impl(leaf))
         if str(leaf.dtype) != dtype or tuple(leaf.shape) != tuple(value.shape):
             raise StateMismatch(
                 f"leaf {name}: the checkpoint of step {manifest['step']} holds "
@@ -331,12 +324,18 @@ def _is_key(leaf: Any) -> bool:
     return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
+def _key_impl(leaf: Any) -> Any:
+    found: list[Any] = []  # jax tells it of arrays and tracers, not of abstract arrays
+    jax.eval_shape(lambda key: found.append(jax.random.key_impl(key)), leaf)
+    return found[0]
+
+
 def _array_dtype(name: str) -> np.dtype:
     return np.dtype(np.uint32) if name.startswith("key<") else np.dtype(jax.numpy.dtype(name))
 
 
 def _crc(value: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(value).reshape(-1).view(np.uint8))
+    return zlib.crc32(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
 
 
 def _text_crc(manifest: Manifest) -> int:

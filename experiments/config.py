@@ -40,12 +40,27 @@ class ConfigError(ValueError):
         self.key, self.expected, self.got = key, expected, got
         self.choices = [str(choice) for choice in choices]
         message = f"{key}: expected {expected}, got {got!r}"
-        near = difflib.get_close_matches(str(got), self.choices, n=1)
+        near = nearest(str(got), self.choices)
         if near:
-            message += f"; did you mean {near[0]!r}?"
+            message += f"; did you mean {near!r}?"
         if self.choices:
             message += f"\n  choices: {', '.join(self.choices)}"
         super().__init__(message)
+
+
+def nearest(word: str, choices: Iterable[str]) -> str | None:
+    """Returns the choice that was probably meant, comparing whole names, then their last parts."""
+    choices = list(choices)
+    for shorten in (str, _last_part):
+        by_name = {shorten(choice): choice for choice in reversed(choices)}
+        near = difflib.get_close_matches(shorten(word), by_name, n=1)
+        if near:
+            return by_name[near[0]]
+    return None
+
+
+def _last_part(name: str) -> str:
+    return name.replace("/", ".").rpartition(".")[2]
 
 
 # --- Checks for glue modules ---------------------------------------------------------------------
@@ -60,7 +75,7 @@ def lookup(config: ConfigDict, key: str) -> Any:
     value: Any = config
     for part in key.split("."):
         if not isinstance(value, Mapping | ConfigDict) or part not in value:
-            raise ConfigError(key, "a key of this config", part, choices=flatten(config))
+            raise ConfigError(key, "a key of this config", key, flatten(config))
         value = value[part]
     return value
 
@@ -231,7 +246,14 @@ def load(name: str, overrides: Iterable[tuple[str, str]] = ()) -> ConfigDict:
       ConfigError: no such config, bad argument, unknown key, wrong type or impossible value.
     """
     stem, _, arg = name.partition(":")
-    config = load_module(stem).get_config(arg)
+    module = load_module(stem)
+    try:
+        config = module.get_config(arg)
+    except (KeyError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        wanted = f"an argument that {stem} knows ({type(error).__name__}: {error})"
+        raise ConfigError("--config argument", wanted, arg) from error
     if not isinstance(config, ConfigDict):
         raise ConfigError("--config", "get_config to return a ConfigDict", type(config).__name__)
     for key, text in overrides:
@@ -270,14 +292,17 @@ def _parse(key: str, text: str, wanted: type, current: Any) -> Any:
             raise ConfigError(key, "an integer", text) from None
     if wanted is float:
         try:
-            return float(text)
+            value = float(text)
         except ValueError:
             raise ConfigError(key, "a number", text) from None
+        if math.isnan(value):
+            raise ConfigError(key, "a number", text)
+        return value
     if wanted in (tuple, list):
         return _parse_sequence(key, text, wanted, current)
     if wanted is str:
         return text
-    raise ConfigError(key, "a key that can be set from the command line", wanted.__name__)
+    raise ConfigError(key, f"no value from the command line (it holds a {wanted.__name__})", text)
 
 
 def _parse_sequence(key: str, text: str, wanted: type, current: Any) -> Any:

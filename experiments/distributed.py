@@ -14,12 +14,15 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from experiments.config import ConfigError
 
-# Any of these in the environment means that a launcher started several processes for one run.
-LAUNCHERS = ("JAX_COORDINATOR_ADDRESS", "COORDINATOR_ADDRESS")
+# Above 1 where SLURM or Open MPI started several processes for one run.
+LAUNCHED = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 
 
 def join(coordinator: str | None, process_id: int | None, num_processes: int | None) -> None:
     """Joins the other processes of this run, by flags or by the environment; does nothing for one.
+
+    The environment is JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID, or that of
+    SLURM or Open MPI with more than one process.
 
     Raises:
       ConfigError: some of the three flags are given and others not.
@@ -31,7 +34,8 @@ def join(coordinator: str | None, process_id: int | None, num_processes: int | N
     }
     missing = [name for name, value in flags.items() if value is None]
     if len(missing) == 3:
-        if any(os.environ.get(name) for name in LAUNCHERS):
+        launched = any(int(os.environ.get(name, 1)) > 1 for name in LAUNCHED)
+        if launched or "JAX_COORDINATOR_ADDRESS" in os.environ:
             jax.distributed.initialize()
         return
     if missing:
@@ -40,8 +44,6 @@ def join(coordinator: str | None, process_id: int | None, num_processes: int | N
     assert num_processes is not None
     if not 0 <= process_id < num_processes:
         raise ConfigError("--process_id", f"from 0 to {num_processes - 1}", process_id)
-    if jax.config.jax_platforms == "cpu":
-        jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(coordinator, num_processes, process_id)
 
 

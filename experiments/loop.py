@@ -10,7 +10,7 @@ resumes from it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,40 +26,57 @@ from experiments.distributed import Vote, is_first, on_first
 from experiments.experiment import Experiment
 from experiments.metrics import NullWriter, Progress, Writer
 from experiments.nonfinite import NonFiniteError, name_bad_update
-from experiments.profile import Profiler
-from experiments.programs import Programs, Result, batch_rows, is_host_fed, make_mesh
+from experiments.profiler import Profiler
+from experiments.programs import (
+    Programs,
+    Result,
+    batch_rows,
+    check_entered,
+    is_host_fed,
+    make_mesh,
+)
 from experiments.schedule import Dispatch, check_phases, dispatches, is_due, position_at
-from experiments.workdir import claim
+from experiments.workdir import claim, write_config
 
 PyTree = Any
-SLOW_DISPATCH = 2.0  # seconds; a signal is heeded between dispatches
 
 
 class Finished(NamedTuple):
     """How `train` ended."""
 
-    states: list[PyTree]  # one a seed, on one device
+    states: list[PyTree]  # one a seed, each on one device
     step: int  # updates done
-    stopped: bool  # by a signal, before `config.steps`
-    programs: Programs
-    seconds: float
+    stopped: bool  # by a signal: what follows the last step is left for the next start
+
+
+class Running(NamedTuple):
+    """A dispatch under way, its metrics not yet fetched."""
+
+    dispatch: Dispatch
+    result: Result
+    since: float  # s, monotonic
 
 
 class Run(NamedTuple):
-    """The parts of a run that do not change while it goes."""
+    """The parts of a run."""
 
     experiment: Experiment
     config: ConfigDict
     programs: Programs
     checkpoints: Checkpoints
-    writer: Any
+    writer: Writer | NullWriter
 
-    def phase_name(self, dispatch: Dispatch) -> str:
-        return self.experiment.phases[dispatch.phase].name
-
-    def plan(self, start: int) -> Any:
+    def plan(self, start: int) -> Iterator[Dispatch]:
         phases, cycle = self.experiment.phases, self.experiment.cycle
         return dispatches(phases, cycle, self.config.steps, self.config.chunk, start)
+
+    def host_batches(self, dispatch: Dispatch) -> PyTree:
+        return self.programs.host_batches(
+            dispatch.phase, dispatch.start, dispatch.length, self.config.seed
+        )
+
+    def dispatch(self, dispatch: Dispatch, state: PyTree, batches: PyTree) -> tuple[PyTree, Result]:
+        return self.programs.run(dispatch.phase, state, batches, dispatch.length)
 
 
 def train(
@@ -87,23 +104,25 @@ def train(
       The last state and how it ended.
 
     Raises:
-      WorkdirError: the workdir cannot be used.
+      WorkdirError: the workdir cannot be used; nothing in it has been touched.
       ConfigError: the phases do not add up, or `steps` is below what is done already.
+      StateMismatch: a checkpoint holds another state than the experiment's.
       NonFiniteError: a metric or state leaf is not finite; the last good checkpoint stays.
     """
-    workdir = Path(workdir)
+    workdir, seeds = Path(workdir), [config.seed + index for index in range(config.num_seeds)]
     check_phases(experiment.phases, experiment.cycle, config.steps)
-    programs = Programs(
-        experiment, make_mesh(devices or jax.devices()), config.num_seeds, config.seed_axis
-    )
-    digest = configs.digest(config)
+    mesh = make_mesh(devices or jax.devices())
+    programs = Programs(experiment, mesh, config.num_seeds, config.seed_axis)
+    programs.check(config.seed)
     with on_first(claim(workdir, config)):
-        checkpoints = Checkpoints(workdir, experiment.headline, config.keep_checkpoints, digest)
+        checkpoints = Checkpoints(
+            workdir, experiment.headline, config.keep_checkpoints, configs.digest(config)
+        )
         state, start = begin(programs, checkpoints, config)
-        seeds = [config.seed + index for index in range(config.num_seeds)]
-        items = batch_rows(programs.abstract_batch(0, config.seed))
-        writer: Any = NullWriter()
+        writer: Writer | NullWriter = NullWriter()
         if is_first():
+            write_config(workdir, config)
+            items = batch_rows(programs.abstract_batch(0, config.seed))
             progress = Progress(start, config.steps, experiment.headline[0], items, quiet)
             writer = Writer(workdir, start, seeds, progress)
         run = Run(experiment, config, programs, checkpoints, writer)
@@ -117,32 +136,25 @@ def train(
 
 
 def begin(programs: Programs, checkpoints: Checkpoints, config: ConfigDict) -> tuple[PyTree, int]:
-    """Returns the newest good checkpoint's state, or the first state, and its step."""
-    experiment = programs.experiment
-    target = programs.abstract_state()
-    if config.num_seeds > 1:
-        target = jax.eval_shape(
-            lambda state: jax.tree.map(
-                lambda leaf: jax.numpy.stack([leaf] * config.num_seeds), state
-            ),
-            target,
-        )
-    restored = checkpoints.restore(target)
+    """Returns the newest good checkpoint's state, or the first state, and its step.
+
+    Raises:
+      ConfigError: the phases stand elsewhere after as many steps as when it was saved.
+      StateMismatch: it holds other leaves, shapes or dtypes.
+    """
+    restored = checkpoints.restore(programs.abstract_states())
     if restored is None:
         return programs.init(config.seed), 0
     state, manifest = restored
-    step = manifest["step"]
-    if step > config.steps:
-        raise ConfigError("steps", f"at least {step}, which are done already", config.steps)
-    position = _position(experiment, step)
+    position = _position(programs.experiment, manifest["step"])
     if manifest["position"] != position:
         raise ConfigError(
             "steps",
-            f"phases that stand at {manifest['position']} after {step} steps, as they did before; "
-            "phases that depend on steps need steps_in_schedule = True in the config",
+            f"phases that stand at {manifest['position']} after {manifest['step']} steps, as when "
+            "they were done; where phases depend on steps, the config says steps_in_schedule",
             position,
         )
-    return programs.place(state), step
+    return programs.place(state), manifest["step"]
 
 
 def enter(programs: Programs, dispatch: Dispatch, state: PyTree) -> PyTree:
@@ -155,83 +167,84 @@ def enter(programs: Programs, dispatch: Dispatch, state: PyTree) -> PyTree:
     phase = programs.experiment.phases[dispatch.phase]
     if not dispatch.enters or phase.enter is None:
         return state
-    before = programs.seeds(state)
-    after = programs.stack([phase.enter(one) for one in before])
-    same = jax.tree.structure(state) == jax.tree.structure(after)
-    if not same or jax.tree.map(_struct, state) != jax.tree.map(_struct, after):
-        raise ValueError(
-            f"phase {phase.name!r}: `enter` changed the state's leaves, shapes or dtypes"
-        )
-    if not np.array_equal(np.asarray(after.step), np.full(np.shape(after.step), dispatch.start)):
-        raise ValueError(f"phase {phase.name!r}: `enter` changed state.step")
-    return after
+    after = programs.stack([phase.enter(one) for one in programs.seeds(state)])
+    check_entered(phase, state, after, dispatch.start)
+    # Copied: one array in two leaves could not be donated.
+    return jax.tree.map(jax.numpy.copy, after)
 
 
 def _loop(
     run: Run, state: PyTree, start: int, profiler: Profiler, stop: Callable[[], bool]
 ) -> Finished:
-    config, programs = run.config, run.programs
-    vote, began, step, stopping = Vote(programs.mesh), time.monotonic(), start, False
-    running: tuple[Dispatch, Result] | None = None  # dispatched, its metrics not yet fetched
+    steps, vote, step, stopping = run.config.steps, Vote(run.programs.mesh), start, False
+    running: Running | None = None
     host_fed = any(is_host_fed(phase) for phase in run.experiment.phases)
     feeding = feed.ahead if host_fed else feed.at_once
-
-    def make(dispatch: Dispatch) -> PyTree:
-        return programs.host_batches(dispatch.phase, dispatch.start, dispatch.length, config.seed)
-
-    with feeding(make, run.plan(start)) as plan:
+    with feeding(run.host_batches, run.plan(start)) as plan:
         for dispatch, batches in plan:
             if dispatch.enters:
-                running = _settle(run, running)
-                state = enter(programs, dispatch, state)
+                _settle(run, running)
+                running = None
+                state = enter(run.programs, dispatch, state)
             profiler.before_dispatch()
-            state, result = programs.run(dispatch.phase, state, batches, dispatch.length)
-            _settle(run, running)
-            running, step = (dispatch, result), dispatch.stop
+            programs_before, since = len(run.programs.traces), time.monotonic()
+            state, result = run.dispatch(dispatch, state, batches)
+            if compiled := len(run.programs.traces) > programs_before:
+                since = run.writer.compiled()
+            _settle(run, running, timed=not compiled)
+            running, step = Running(dispatch, result, since), dispatch.stop
+
             stopping = vote.decide(stop())
-            evaluating = is_due(dispatch, config.eval_every, config.steps)
-            saving = is_due(dispatch, config.checkpoint_every, config.steps) or stopping
+            evaluating = is_due(dispatch, run.config.eval_every, steps)
+            saving = is_due(dispatch, run.config.checkpoint_every, steps) or stopping
             if evaluating or saving:
-                running = _settle(run, running)
-                _check_step(state, step)
+                _settle(run, running)
+                running = None
                 metrics = _evaluate(run, dispatch, state) if evaluating else None
                 run.writer.sync()
                 if saving:
-                    position = _position(run.experiment, step)
-                    run.checkpoints.save(state, step, metrics, position)
+                    _save(run, state, step, metrics)
             if stopping:
                 break
-    stopped = stopping and step < config.steps
-    return Finished(programs.seeds(state), step, stopped, programs, time.monotonic() - began)
+    return Finished(run.programs.seeds(state), step, stopping)
 
 
-def _settle(run: Run, running: tuple[Dispatch, Result] | None) -> None:
+def _settle(run: Run, running: Running | None, timed: bool = True) -> None:
     """Waits for a dispatch, checks that it is finite, and records its metrics."""
     if running is None:
         return
-    dispatch, result = running
+    dispatch, result, since = running
     metrics, bad = jax.device_get((result.metrics, result.bad))
+    if timed:
+        run.writer.ready(since, run.config.chunk)
     if np.any(bad) or not all(np.all(np.isfinite(value)) for value in metrics.values()):
         raise _explain(run, dispatch)
     means = {
         name: np.mean(value.astype(np.float64), axis=-1).reshape(run.config.num_seeds)
         for name, value in metrics.items()
     }
-    run.writer.train(dispatch.stop, run.phase_name(dispatch), means, dispatch.length)
+    run.writer.train(dispatch.stop, _phase_name(run, dispatch), means, dispatch.length)
 
 
 def _evaluate(run: Run, dispatch: Dispatch, state: PyTree) -> dict[str, float]:
     """Evaluates each seed's state, records the result and returns the mean."""
-    name, phase = run.experiment.headline[0], run.phase_name(dispatch)
+    headline, phase = run.experiment.headline[0], _phase_name(run, dispatch)
     each = [run.experiment.evaluate(one, dispatch.stop) for one in run.programs.seeds(state)]
-    if name not in each[0]:
-        raise ValueError(f"headline metric {name!r} is not among the evaluated {sorted(each[0])}")
-    values = {key: np.asarray([float(one[key]) for one in each]) for key in each[0]}
-    bad = [f"evaluated {key}" for key, value in values.items() if not np.all(np.isfinite(value))]
+    if headline not in each[0]:
+        raise ValueError(f"evaluate: expected the headline {headline!r}, got {sorted(each[0])}")
+    values = {name: np.asarray([float(one[name]) for one in each]) for name in each[0]}
+    bad = [f"evaluated {name}" for name, value in values.items() if not np.all(np.isfinite(value))]
     if bad:
         raise NonFiniteError(dispatch.stop, bad, phase)
     run.writer.evaluated(dispatch.stop, phase, values)
-    return {key: float(np.mean(value)) for key, value in values.items()}
+    return {name: float(np.mean(value)) for name, value in values.items()}
+
+
+def _save(run: Run, state: PyTree, step: int, metrics: dict[str, float] | None) -> None:
+    counted = np.asarray(jax.device_get(state.step))
+    if not np.all(counted == step):
+        raise ValueError(f"state.step: expected {step} after as many updates, got {counted}")
+    run.checkpoints.save(state, step, metrics, _position(run.experiment, step))
 
 
 def _explain(run: Run, bad: Dispatch) -> NonFiniteError:
@@ -242,28 +255,18 @@ def _explain(run: Run, bad: Dispatch) -> NonFiniteError:
         state = enter(run.programs, dispatch, state)
         if dispatch == bad:
             break
-        batches = run.programs.host_batches(
-            dispatch.phase, dispatch.start, dispatch.length, run.config.seed
-        )
-        state, _ = run.programs.run(dispatch.phase, state, batches, dispatch.length)
+        state, _ = run.dispatch(dispatch, state, run.host_batches(dispatch))
     error = name_bad_update(run.programs, bad, state, run.config.seed)
-    kept = f"checkpoint {step}" if step else "the start: there is no checkpoint yet"
-    error.add_note(f"Last good state: {kept}.")
+    error.add_note(f"The last good checkpoint, of step {step}, is kept." if step else "")
     return error
+
+
+def _phase_name(run: Run, dispatch: Dispatch) -> str:
+    return run.experiment.phases[dispatch.phase].name
 
 
 def _position(experiment: Experiment, step: int) -> dict[str, Any]:
     index, offset = position_at(experiment.phases, experiment.cycle, step)
-    if index == len(experiment.phases):  # the end of a sequence: the end of its last phase
+    if index == len(experiment.phases):  # the end of a sequence is the end of its last phase
         index, offset = index - 1, experiment.phases[-1].steps
     return {"phase": experiment.phases[index].name, "phase_step": offset}
-
-
-def _check_step(state: PyTree, step: int) -> None:
-    found = np.asarray(jax.device_get(state.step))
-    if not np.all(found == step):
-        raise ValueError(f"state.step: expected {step} after as many updates, got {found}")
-
-
-def _struct(leaf: Any) -> tuple[Any, str]:
-    return tuple(leaf.shape), str(leaf.dtype)

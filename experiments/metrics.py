@@ -26,8 +26,10 @@ from typing import Any, TextIO
 
 import numpy as np
 
-METRICS, TIMING, TENSORBOARD = "metrics.jsonl", "timing.jsonl", "tensorboard"
+from experiments.workdir import METRICS, TENSORBOARD, TIMING
+
 Record = dict[str, Any]
+SLOW = 2.0  # seconds; signals are heeded between dispatches
 
 
 class Journal:
@@ -149,9 +151,9 @@ class Progress:
     """A bar with rate, time left and the headline metric; or one line an evaluation."""
 
     def __init__(self, start: int, steps: int, headline: str, items: int, quiet: bool) -> None:
-        self.start, self.steps, self.headline, self.items = start, steps, headline, items
-        self.begun, self.done = time.monotonic(), start
+        self.steps, self.headline, self.items, self.done = steps, headline, items, start
         self.out: TextIO = sys.stdout
+        self._since: tuple[float, int] | None = None  # when the first dispatch was ready, and at
         self._bar = None
         if not quiet and sys.stderr.isatty():
             from tqdm import tqdm
@@ -163,6 +165,12 @@ class Progress:
             self._bar.set_description(phase)
             self._bar.update(step - self.done)
         self.done = step
+        if self._since is None:
+            self._since = time.monotonic(), step
+
+    def restart_clock(self) -> None:
+        """Leaves what came so far out of the rate."""
+        self._since = None
 
     def evaluated(self, step: int, phase: str, train: Mapping[str, Any], evals: Record) -> None:
         headline = f"{self.headline} {evals[self.headline]:.6g}"
@@ -170,15 +178,15 @@ class Progress:
             items = f"{self._rate() * self.items:.3g} items/s, " if self.items > 1 else ""
             self._bar.set_postfix_str(items + headline)
             return
-        loss = f"loss {train['loss']:.5g}  " if "loss" in train else ""
-        left = (self.steps - step) / self._rate() if self._rate() else math.inf
-        clock = time.strftime("%H:%M:%S", time.gmtime(left)) if left < 86400 else "over a day"
-        print(
-            f"step {step}/{self.steps} ({phase})  {loss}{headline}  "
-            f"{self._rate():.4g} steps/s  {clock} left",
-            file=self.out,
-            flush=True,
-        )
+        parts = [f"step {step}/{self.steps} ({phase})"]
+        if "loss" in train:
+            parts.append(f"loss {train['loss']:.5g}")
+        parts.append(headline)
+        if rate := self._rate():
+            parts.append(f"{rate:.4g} steps/s")
+            if step < self.steps:
+                parts.append(f"{duration((self.steps - step) / rate)} left")
+        print("  ".join(parts), file=self.out, flush=True)
 
     def say(self, text: str) -> None:
         """Prints a line without breaking the bar."""
@@ -192,7 +200,20 @@ class Progress:
             self._bar.close()
 
     def _rate(self) -> float:
-        return (self.done - self.start) / max(time.monotonic() - self.begun, 1e-9)
+        if self._since is None or self.done == self._since[1]:
+            return 0.0
+        return (self.done - self._since[1]) / max(time.monotonic() - self._since[0], 1e-9)
+
+
+def duration(seconds: float) -> str:
+    """Returns a time as hours, minutes and seconds.
+
+    >>> duration(3723.4)
+    '1:02:03'
+    """
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
 
 
 class Writer:
@@ -203,7 +224,25 @@ class Writer:
         self.metrics = Journal(workdir / METRICS, step)
         self.timing = Journal(workdir / TIMING, step)
         self.board = Board(workdir / TENSORBOARD, step)
-        self._since, self._train = time.monotonic(), {}
+        self._since, self._train = time.monotonic(), dict[str, Any]()
+        self._ready, self._warned = time.monotonic(), False
+
+    def compiled(self) -> float:
+        """Notes that a program has just been compiled, which belongs to no rate; returns the time."""
+        self.progress.restart_clock()
+        return time.monotonic()
+
+    def ready(self, since: float, chunk: int) -> None:
+        """Notes that a dispatch is done that was begun at `since`; warns once if it took long."""
+        now = time.monotonic()
+        seconds, self._ready = now - max(since, self._ready), now
+        if seconds > SLOW and chunk > 1 and not self._warned:
+            self._warned = True
+            better = max(1, int(chunk * SLOW / (2 * seconds)))
+            self.progress.say(
+                f"one dispatch of {chunk} updates took {seconds:.1f} s, so a signal waits as long; "
+                f"a chunk of about {better} would be prompter"
+            )
 
     def train(self, step: int, phase: str, values: Mapping[str, Any], updates: int) -> None:
         """Records the mean metrics of one dispatch, given as [seeds] a metric."""
@@ -245,6 +284,11 @@ class Writer:
 
 class NullWriter:
     """The writer of processes other than the first."""
+
+    def compiled(self) -> float:
+        return time.monotonic()
+
+    def ready(self, *_: Any) -> None: ...
 
     def train(self, *_: Any) -> None: ...
 

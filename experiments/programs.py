@@ -76,17 +76,22 @@ class Programs:
 
     def init(self, seed: int) -> PyTree:
         """Returns the first state; seed i of several starts from `jax.random.key(seed + i)`."""
-        start = jax.jit(
-            lambda number: self.experiment.init(jax.random.key(number)),
-            out_shardings=self.replicated,
-        )
+        start = jax.jit(self._init, out_shardings=self.replicated)
         # One seed at a time through one program, so that a seed starts exactly as it would alone.
         states = [start(np.uint32(seed + index)) for index in range(self.num_seeds)]
         return self.stack(states)
 
     def abstract_state(self) -> PyTree:
         """Returns the shapes and dtypes of one seed's state."""
-        return jax.eval_shape(lambda: self.experiment.init(jax.random.key(0)))
+        return jax.eval_shape(self._init, np.uint32(0))
+
+    def abstract_states(self) -> PyTree:
+        """Returns the shapes and dtypes of all seeds' states, as they are saved."""
+        one = self.abstract_state()
+        if self.num_seeds == 1:
+            return one
+        stack = partial(jax.tree.map, lambda leaf: jnp.stack([leaf] * self.num_seeds))
+        return jax.eval_shape(stack, one)
 
     def abstract_batch(self, index: int, seed: int) -> PyTree:
         """Returns the shapes and dtypes of one (global) batch of a phase."""
@@ -99,6 +104,31 @@ class Programs:
         return jax.eval_shape(
             lambda state, data: phase.batch(data, batch_key(state), state.step), state, phase.data
         )
+
+    def check(self, seed: int) -> None:
+        """Checks by shapes alone that states, batches and metrics are what the loop expects.
+
+        Raises:
+          ValueError: names the phase and leaf that are not.
+        """
+        state = self.abstract_state()
+        for name in ("step", "key"):
+            if not hasattr(state, name):
+                raise ValueError(f"State: expected a field {name!r}, got {type(state).__name__}")
+        if _struct(state.step) != ((), "int32"):
+            raise ValueError(f"State.step: expected int32[], got {_struct(state.step)}")
+        if not jnp.issubdtype(state.key.dtype, jax.dtypes.prng_key):
+            raise ValueError(f"State.key: expected a typed key, jax.random.key, got {state.key}")
+        for index, phase in enumerate(self.experiment.phases):
+            batch = self.abstract_batch(index, seed)
+            after, metrics = jax.eval_shape(phase.update, state, batch)
+            _check_same_state(f"phase {phase.name!r}: update", state, after)
+            for name, value in metrics.items():
+                if _struct(value) != ((), "float32"):
+                    found = _struct(value)
+                    raise ValueError(
+                        f"phase {phase.name!r}: metric {name!r}: expected float32[], got {found}"
+                    )
 
     def place(self, state: PyTree) -> PyTree:
         """Returns the state replicated over the mesh."""
@@ -147,6 +177,11 @@ class Programs:
         ]
         local = _stack_host(rows) if several else rows[0]
         return jax.tree.map(partial(self._place_batch, phase, 2 if several else 1), local)
+
+    def _init(self, seed: Any) -> PyTree:
+        state = self.experiment.init(jax.random.key(seed))
+        # Weak types (of Python scalars) turn strong in the first update and compile it again.
+        return jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, leaf.dtype), state)
 
     def _place_batch(self, phase: Phase, axis: int, leaf: np.ndarray) -> Any:
         """Places a stacked host leaf whose batch axis is `axis`, each process giving its shard."""
@@ -237,6 +272,38 @@ class Programs:
             return leaf
         sharding = NamedSharding(self.mesh, PartitionSpec("data"))
         return jax.lax.with_sharding_constraint(leaf, sharding)
+
+
+def check_entered(phase: Phase, before: PyTree, after: PyTree, step: int) -> None:
+    """Checks that `enter` kept the state's leaves, shapes and dtypes, its step and its key.
+
+    Raises:
+      ValueError: names the leaf that it did not.
+    """
+    where = f"phase {phase.name!r}: enter"
+    _check_same_state(where, before, after)
+    if not np.all(np.asarray(after.step) == step):
+        raise ValueError(f"{where}: state.step: expected {step} as before, got {after.step}")
+    old, new = (np.asarray(jax.random.key_data(state.key)) for state in (before, after))
+    if not np.array_equal(old, new):
+        raise ValueError(f"{where}: state.key: expected the same key as before")
+
+
+def _check_same_state(where: str, before: PyTree, after: PyTree) -> None:
+    old = dict(zip(leaf_names(before), jax.tree.leaves(before), strict=True))
+    new = dict(zip(leaf_names(after), jax.tree.leaves(after), strict=True))
+    for name in [*old, *new]:
+        expected = _struct(old[name]) if name in old else "no such leaf"
+        found = _struct(new[name]) if name in new else "no such leaf"
+        if expected != found:
+            raise ValueError(f"{where}: state leaf {name}: expected {expected}, got {found}")
+    wanted, got = str(jax.tree.structure(before)), str(jax.tree.structure(after))
+    if wanted != got:
+        raise ValueError(f"{where}: state: expected {wanted}, got {got}")
+
+
+def _struct(leaf: Any) -> tuple[tuple[int, ...], str]:
+    return tuple(leaf.shape), str(leaf.dtype)
 
 
 def not_finite(tree: PyTree) -> Any:

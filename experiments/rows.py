@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.workdir import replace_text
+
 Row = dict[str, Any]
 FIELDS = (
     "name",
@@ -101,8 +103,13 @@ def student_t(freedom: int) -> float:
     return float(t.ppf(0.975, freedom))
 
 
-def write(path: Path, title: str, rows: Sequence[Row]) -> None:
-    """Writes `{"title", "rows"}` as JSON, replacing the file at once.
+def read(path: Path) -> dict[str, Any]:
+    """Returns what `write` wrote, or an empty dict if there is no such file."""
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def write(path: Path, title: str, rows: Sequence[Row], **more: Any) -> None:
+    """Writes `{"title", "rows", **more}` as JSON, replacing the file at once.
 
     Raises:
       ValueError: two rows have the same name and metric.
@@ -111,9 +118,7 @@ def write(path: Path, title: str, rows: Sequence[Row]) -> None:
     twice = sorted({key for key in keys if keys.count(key) > 1})
     if twice:
         raise ValueError(f"result rows: (name, metric) is not unique: {twice}")
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"title": title, "rows": list(rows)}, indent=2) + "\n")
-    os.replace(temporary, path)
+    replace_text(path, json.dumps({"title": title, **more, "rows": list(rows)}, indent=2) + "\n")
 
 
 def markdown(rows: Sequence[Row]) -> str:

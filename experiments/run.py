@@ -19,7 +19,6 @@ import shlex
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -27,10 +26,10 @@ from typing import Any, NoReturn
 
 from experiments import config as configs
 from experiments.config import ConfigError
+from experiments.workdir import RESULTS, TIMING, WorkdirError, check_identity
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("nco", "placement", "enas", "mpl", "search", "parallel", "experiments")
-RESULTS = "results.json"
 BAD_USAGE, FAILED, INTERRUPTED = 2, 1, 130
 
 
@@ -115,8 +114,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if flags.list:
         show_list()
         return 0
-    from experiments.workdir import WorkdirError, check_identity
-
     try:
         check_packages()
         config = configs.load(flags.config, overrides)
@@ -133,6 +130,7 @@ def run(flags: argparse.Namespace, config: Any) -> int:
     if config.deterministic:
         set_deterministic()
     from experiments import distributed
+    from experiments.checkpoint import CheckpointError
     from experiments.nonfinite import NonFiniteError
 
     distributed.join(flags.coordinator, flags.process_id, flags.num_processes)
@@ -145,15 +143,14 @@ def run(flags: argparse.Namespace, config: Any) -> int:
         return 0
     try:
         return train(flags, config, work, devices)
-    except NonFiniteError as error:
-        notes = "\n".join(getattr(error, "__notes__", ()))
-        print(f"stopped: {error}\n{notes}", file=sys.stderr)
+    except (NonFiniteError, CheckpointError) as error:
+        print("\n".join([f"stopped: {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
         return FAILED
 
 
 def train(flags: argparse.Namespace, config: Any, experiment: Any, devices: list[Any]) -> int:
     """Trains to the end or to a signal, then finishes."""
-    from experiments import loop
+    from experiments import distributed, loop
 
     signals = Signals()
     with signals:
@@ -167,7 +164,8 @@ def train(flags: argparse.Namespace, config: Any, experiment: Any, devices: list
             stop=lambda: signals.received is not None,
         )
     if done.stopped:
-        print(f"saved at step {done.step} of {config.steps}; resume with:\n  {command()}")
+        if distributed.is_first():
+            print(f"saved at step {done.step} of {config.steps}; resume with:\n  {command()}")
         return INTERRUPTED if signals.received == signal.SIGINT else 0
     finish(flags, config, experiment, done)
     return 0
@@ -175,17 +173,17 @@ def train(flags: argparse.Namespace, config: Any, experiment: Any, devices: list
 
 def finish(flags: argparse.Namespace, config: Any, experiment: Any, done: Any) -> None:
     """Calls `experiment.finish`, writes results.json and prints what there is now."""
-    from experiments import distributed, rows
+    from experiments import distributed, metrics, rows
 
     path = flags.workdir / RESULTS
-    if experiment.finish is not None and not path.exists():
+    if experiment.finish is not None and rows.read(path).get("step") != done.step:
         each = []
         for index, state in enumerate(done.states):
             several = len(done.states) > 1
             folder = flags.workdir / f"seed_{config.seed + index}" if several else flags.workdir
             if not distributed.is_first():  # the others compute the same, and keep nothing
                 folder = Path(tempfile.mkdtemp())
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             each.append(experiment.finish(state, folder))
         found = rows.over_seeds(each) if len(each) > 1 else list(each[0])
         known = {
@@ -194,23 +192,23 @@ def finish(flags: argparse.Namespace, config: Any, experiment: Any, done: Any) -
             "seeds": [config.seed + index for index in range(config.num_seeds)],
             "machine": rows.machine(),
             "commit": rows.commit(),
-            "seconds": round(done.seconds, 3),
         }
         if distributed.is_first():
-            rows.write(path, flags.config, [rows.complete(row, known) for row in found])
+            timing = metrics.read(flags.workdir / TIMING)
+            known["seconds"] = round(sum(record["seconds"] for record in timing), 3)
+            found = [rows.complete(row, known) for row in found]
+            rows.write(path, flags.config, found, step=done.step)
     if distributed.is_first():
         report(flags.workdir, done.step, path)
 
 
 def report(workdir: Path, step: int, results: Path) -> None:
     """Prints the result table, if any, and the paths of what was written."""
-    import json
-
     from experiments import rows
 
     print(f"done: {step} steps")
     if results.exists():
-        print(f"\n{rows.markdown(json.loads(results.read_text())['rows'])}\n")
+        print(f"\n{rows.markdown(rows.read(results)['rows'])}\n")
     for entry in sorted(workdir.iterdir()):
         if not entry.name.startswith("."):
             print(f"  {entry}")
@@ -294,5 +292,4 @@ class Signals:
 
 
 if __name__ == "__main__":
-    begun = time.monotonic()
     raise SystemExit(main())

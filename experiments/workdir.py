@@ -1,4 +1,4 @@
-"""A run's folder: whose it is, and that only one process at a time works in it."""
+"""A run's folder: what lies where, whose it is, and that one process at a time works in it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from ml_collections import ConfigDict
 from experiments import config as configs
 
 CONFIG, LOCK = "config.json", ".lock"
+METRICS, TIMING, TENSORBOARD = "metrics.jsonl", "timing.jsonl", "tensorboard"
+CHECKPOINTS, CORRUPT, RESULTS = "checkpoints", "corrupt", "results.json"
 
 
 class WorkdirError(RuntimeError):
@@ -23,7 +25,7 @@ class WorkdirError(RuntimeError):
 
 @contextlib.contextmanager
 def claim(workdir: Path, config: ConfigDict) -> Iterator[None]:
-    """Holds a folder for this process and this config; makes it if it is absent.
+    """Holds a folder for this process, if it may be used for this config; makes it if absent.
 
     Raises:
       WorkdirError: it belongs to another config (the message is a diff), or another process holds
@@ -37,18 +39,20 @@ def claim(workdir: Path, config: ConfigDict) -> Iterator[None]:
         except OSError:
             raise WorkdirError(f"{workdir} is in use by another process") from None
         check_identity(workdir, config)  # again: it may have been claimed while we came here
-        write_config(workdir, config)
         yield
 
 
 def check_identity(workdir: Path, config: ConfigDict) -> None:
-    """Checks that the folder is new, or holds a run of the same config.
+    """Checks that the folder is new, or holds a run of the same config that has not gone too far.
 
     Raises:
       WorkdirError: it does not; the message shows what differs.
     """
     stored = read_config(workdir)
     if stored is None:
+        leftover = [name for name in (CHECKPOINTS, METRICS) if (workdir / name).exists()]
+        if leftover:
+            raise WorkdirError(f"{workdir} has {leftover[0]} but no {CONFIG}: whose is it?")
         return
     differences = configs.diff(stored, config)
     if differences:
@@ -60,6 +64,18 @@ def check_identity(workdir: Path, config: ConfigDict) -> None:
             f"{workdir} holds a run of another config (there -> here):\n  {lines}{hint}\n"
             "Use another --workdir, or the config that it was made with."
         )
+    done = max(saved_steps(workdir), default=0)
+    if done > config.steps:
+        raise WorkdirError(f"{workdir} has done {done} steps, more than steps = {config.steps}")
+
+
+def saved_steps(workdir: Path) -> list[int]:
+    """Returns the steps that have a finished checkpoint, ascending."""
+    folder = Path(workdir) / CHECKPOINTS
+    if not folder.is_dir():
+        return []
+    # A checkpoint still being written has a longer name.
+    return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdigit())
 
 
 def read_config(workdir: Path) -> dict[str, Any] | None:
@@ -82,8 +98,12 @@ def write_config(workdir: Path, config: ConfigDict) -> None:
     content = {"digest": configs.digest(config), "config": config.to_dict()}
     text = json.dumps(content, indent=2, sort_keys=True, default=list) + "\n"
     path = workdir / CONFIG
-    if path.exists() and path.read_text() == text:
-        return
+    if not path.exists() or path.read_text() != text:
+        replace_text(path, text)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Writes a file so that at any moment it holds either the old text or the new."""
     temporary = path.with_suffix(".tmp")
     with temporary.open("w") as file:
         file.write(text)

@@ -1,7 +1,7 @@
 """A small regression in four shapes, for the runner's tests: glue as `experiments/*.py` has it.
 
 The task is named by `config.task`: "resident" (data on the device), "host" (batches made by a host
-function), "traced" (batches made inside the step, no data) and "cycle" (two phases, one with `enter`).
+function), "traced" (made inside the step, no data) and "cycle" (two phases, one with `enter`).
 """
 
 from __future__ import annotations
