@@ -258,6 +258,7 @@ _ENTRIES = (
         get=packages.from_tfds(
             "wmt14_translate/de-en",
             ("train.de*", "train.en*", "val.de*", "val.en*", "test.de*", "test.en*"),
+            tensorflow=False,
         ),
         forms=(("train.de*", "train.en*"), ("wmt14_translate/de-en/*/dataset_info.json",)),
     ),

@@ -109,6 +109,9 @@ def read_tsplib(path: Path) -> dict[str, Any]:
     header, sections = _sections(path)
     if header.get("TYPE", "").split()[:1] != ["TSP"]:
         raise ValueError(f"{path.name}: TYPE: expected TSP; got {header.get('TYPE')!r}")
+    for key in ("DIMENSION", "EDGE_WEIGHT_TYPE"):
+        if key not in header:
+            raise ValueError(f"{path.name}: expected a line {key}: ...; got none")
     size, kind = int(header["DIMENSION"]), header["EDGE_WEIGHT_TYPE"]
     coords = None
     if "NODE_COORD_SECTION" in sections:
@@ -155,6 +158,8 @@ def _explicit(
         raise ValueError(f"{name}: EDGE_WEIGHT_FORMAT: expected a matrix format; got {form!r}")
     offset = 0 if "DIAG" in form else 1
     rows, columns = np.tril_indices(size, -offset) if lower else np.triu_indices(size, offset)
+    if len(weights) != len(rows):
+        raise ValueError(f"{name}: expected {len(rows)} weights; got {len(weights)}")
     matrix = np.zeros((size, size), np.int64)
     matrix[rows, columns] = weights
     return np.maximum(matrix, matrix.T)

@@ -113,7 +113,7 @@ def from_user(patterns: Sequence[str], checksums: Mapping[str, str], where: str,
     return get
 
 
-def from_tfds(builder: str, patterns: Sequence[str] = ()) -> Get:
+def from_tfds(builder: str, patterns: Sequence[str] = (), *, tensorflow: bool = True) -> Get:
     """Prepare a dataset with tensorflow-datasets as array_record files, or copy its official files.
 
     Args:
@@ -121,12 +121,20 @@ def from_tfds(builder: str, patterns: Sequence[str] = ()) -> Get:
       patterns: names of the official files. With `--from FOLDER`, they are copied as they are if
         all are there; otherwise the folder is given to tensorflow-datasets as the one of manual
         downloads.
+      tensorflow: whether the builder opens its downloads with TensorFlow. Reading what it prepared
+        never needs it.
     """
 
     def get(target: Path, given: Path | None) -> None:
         if given is not None and patterns and all(any(given.rglob(name)) for name in patterns):
             _collect(given, target, patterns)
             return
+        if tensorflow and importlib.util.find_spec("tensorflow") is None:
+            alternative = f", or add --from FOLDER with {', '.join(patterns)}" if patterns else ""
+            raise ImportError(
+                f"preparing {builder!r} needs TensorFlow, this once: pip install tensorflow-cpu"
+                f"{alternative}"
+            )
         prepared = tfds_builder(builder, target)
         import tensorflow_datasets as tfds
 
