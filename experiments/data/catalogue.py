@@ -207,6 +207,7 @@ _ENTRIES = (
         load=geography.load_tsplib,
         get=packages.from_user(("*.tsp",), {}, "get .tsp files of TSPLIB 95", "tsplib"),
         forms=(("*.tsp",),),
+        needs=("tsplib95", "solve"),
     ),
     Dataset(
         name="penn_treebank",
