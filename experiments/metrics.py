@@ -123,10 +123,8 @@ class Board:
         try:
             from tensorboardX import SummaryWriter
         except ImportError:
-            print(
-                'TensorBoard files are not written: pip install "ncolab[demo]" has tensorboardX.',
-                file=sys.stderr,
-            )
+            notice = 'TensorBoard files are not written: pip install "ncolab[metrics]"'
+            print(notice, file=sys.stderr)
             self._writer = None
             return
         # Events beyond `step` were written by a run that was killed: TensorBoard hides them.
@@ -225,19 +223,19 @@ class Writer:
         self.timing = Journal(workdir / TIMING, step)
         self.board = Board(workdir / TENSORBOARD, step)
         self._since, self._train = time.monotonic(), dict[str, Any]()
-        self._ready, self._warned = time.monotonic(), False
+        self._ready, self._slow = time.monotonic(), 0
 
     def compiled(self) -> float:
-        """Notes that a program has just been compiled, which belongs to no rate; returns the time."""
+        """Leaves a compilation that has just ended out of the rates; returns the time."""
         self.progress.restart_clock()
         return time.monotonic()
 
     def ready(self, since: float, chunk: int) -> None:
-        """Notes that a dispatch is done that was begun at `since`; warns once if it took long."""
+        """Notes that a dispatch is done that was begun at `since`; warns once if they take long."""
         now = time.monotonic()
         seconds, self._ready = now - max(since, self._ready), now
-        if seconds > SLOW and chunk > 1 and not self._warned:
-            self._warned = True
+        self._slow += seconds > SLOW and chunk > 1
+        if seconds > SLOW and self._slow == 2:  # one may have waited for another process
             better = max(1, int(chunk * SLOW / (2 * seconds)))
             self.progress.say(
                 f"one dispatch of {chunk} updates took {seconds:.1f} s, so a signal waits as long; "

@@ -132,7 +132,9 @@ class Programs:
 
     def place(self, state: PyTree) -> PyTree:
         """Returns the state replicated over the mesh."""
-        return jax.device_put(state, self.replicated)
+        if jax.process_count() == 1:
+            return jax.device_put(state, self.replicated)
+        return jax.tree.map(self._replicate, state)
 
     def stack(self, states: Sequence[PyTree]) -> PyTree:
         """Joins one state a seed into one tree, with a leading axis if there are several."""
@@ -177,6 +179,15 @@ class Programs:
         ]
         local = _stack_host(rows) if several else rows[0]
         return jax.tree.map(partial(self._place_batch, phase, 2 if several else 1), local)
+
+    def _replicate(self, leaf: Any) -> Any:
+        """Gives all processes' devices a value that every process holds."""
+        if isinstance(leaf, jax.Array) and leaf.sharding == self.replicated:
+            return leaf
+        if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            data = self._replicate(jax.random.key_data(leaf))
+            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+        return jax.make_array_from_process_local_data(self.replicated, np.asarray(leaf))
 
     def _init(self, seed: Any) -> PyTree:
         state = self.experiment.init(jax.random.key(seed))

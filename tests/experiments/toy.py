@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.config import check_choice, check_float, check_int
+from experiments.config import ConfigError, check_choice, check_float, check_int
 from experiments.experiment import Experiment, Phase
 
 TASKS = ("resident", "host", "traced", "cycle")
@@ -35,9 +35,11 @@ def build(config: Any) -> Experiment:
     check_choice(config, "task", TASKS)
     size = check_int(config, "model.size", low=1, high=4096)
     rows = check_int(config, "rows", low=1)
-    optimizer = optax.adam(check_float(config, "model.rate", positive=True))
+    optimizer = optax.sgd(check_float(config, "model.rate", positive=True), momentum=0.9)
     check_float(config, "throttle", low=0.0)
     check_int(config, "nan_at", low=-1)
+    if len(config.phase_steps) != 2:
+        raise ConfigError("phase_steps", "two numbers", config.phase_steps)
     update = _updater(config, optimizer)
     task = config.task
 
@@ -101,7 +103,7 @@ def _updater(config: Any, optimizer: Any) -> Any:
             best=jnp.minimum(state.best, loss),
             step=state.step + 1,
         )
-        return after, {"loss": loss, "grad_norm": optax.global_norm(gradient)}
+        return after, {"loss": loss, "grad_norm": optax.tree.norm(gradient)}
 
     return update
 

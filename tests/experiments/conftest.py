@@ -1,0 +1,38 @@
+"""What the runner's tests share: the toy's config, and a launcher of short runs."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ml_collections import ConfigDict
+
+from experiments import config as configs
+from tests.experiments.launcher import Launcher
+
+TOY = str(Path(__file__).parent / "configs" / "toy.py")
+
+
+@pytest.fixture
+def toy() -> Callable[..., ConfigDict]:
+    """Makes the toy's config: `toy("cycle", steps=20, **{"model.size": 4})`."""
+
+    def make(task: str = "resident", **overrides: Any) -> ConfigDict:
+        pairs = [(key, str(value)) for key, value in overrides.items()]
+        return configs.load(f"{TOY}:{task}", pairs)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
+    """Starts runs in processes of their own, which share compiled programs."""
+    launcher = Launcher(tmp_path_factory.mktemp("compiled"))
+    yield launcher
+    launcher.close()
+
+
+def command(workdir: Path, task: str = "resident", **overrides: Any) -> list[str]:
+    """Returns the arguments of a run of the toy."""
+    words = [f"--config={TOY}:{task}", f"--workdir={workdir}", "--quiet"]
+    return words + [f"--config.{key}={value}" for key, value in overrides.items()]
