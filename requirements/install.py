@@ -87,6 +87,7 @@ def install_with_pip(directory: Path, lock: Path, first: Sequence[str], editable
         "install",
         "--quiet",
         "--no-compile",
+        "--use-pep517",
         "--disable-pip-version-check",
     ]
     check_call([sys.executable, "-m", "venv", str(directory)])
@@ -172,7 +173,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         version = ".".join(map(str, sys.version_info[:3]))
         print(f"Making {options.directory} for Python {version}: a minute or so ...", flush=True)
         begin = time.monotonic()
-        new = final.with_name(final.name + ".new")
+        # A name of its own: what a killed run's pip is still writing lies elsewhere.
+        for left in final.parent.glob(final.name + ".new-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        new = final.with_name(f"{final.name}.new-{os.getpid()}")
         lock = options.lock.absolute()
         try:
             name = build(new, lock, options.first, options.editable, options.installer)

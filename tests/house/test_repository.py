@@ -108,7 +108,7 @@ def test_the_packages_files_are_not_ignored(path: str):
     [
         "runs/demo/table.md",
         ".venv/bin/python",
-        ".venv.new/x",
+        ".venv.new-7/x",
         ".venv-peers/x",
         ".venv.lock",
         ".cache/x",
