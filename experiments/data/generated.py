@@ -14,8 +14,10 @@ import numpy as np
 TEST_SEED = 1234
 TEST_SIZE = 10_000
 
-# Mean cost of optimal solutions over all 10,000 instances.
-MEAN_OPTIMAL_TOUR = {20: 3.8357, 50: 5.6961}
+# Means over all 10,000 instances. Tours are the best of LKH-3 in 5 runs (20 cities), 3 (50) and 1
+# (100): optimal for 20, and more runs on 200 of the others shortened the mean by less than 0.0003.
+# Knapsack values are exact, by branch and bound.
+MEAN_OPTIMAL_TOUR = {20: 3.8357, 50: 5.6961, 100: 7.7649}
 MEAN_OPTIMAL_VALUE = {50: 20.1264, 100: 40.4522, 200: 57.5978}
 CAPACITY = {50: 12.5, 100: 25.0, 200: 25.0}
 
