@@ -136,7 +136,7 @@ def run(kernels: Sequence[Kernel], flags: argparse.Namespace) -> list[Measured]:
     """Measures the machine, then the kernels, and prints a line for each as it is done."""
     from experiments import floor, rows
 
-    print(f"{rows.machine()}; {threads()} threads; {flags.repeat} rounds of {flags.seconds:g} s")
+    print(f"{rows.machine()}; threads: {threads()}; {flags.repeat} rounds of {flags.seconds:g} s")
     rates = floor.measure(repeat=2 if flags.tiny else 10, tiny=flags.tiny)
     print(describe_rates(rates), end="\n\n")
     width = max(len(each.name) for each in kernels)
@@ -216,12 +216,12 @@ def describe(done: Measured, width: int) -> str:
     cost, kernel = done.cost, done.kernel
     cells = (
         kernel.name,
-        milliseconds(done.median),
-        milliseconds(min(done.times)),
+        duration(done.median),
+        duration(min(done.times)),
         f"{statistics.median(done.rates):,.0f}",
         f"{(cost.flops + cost.transcendentals) / done.median / 1e9:.2f}",
         f"{(cost.bytes_read + cost.bytes_written) / done.median / 1e9:.2f}",
-        milliseconds(done.floor.seconds),
+        duration(done.floor.seconds),
         f"{done.floor.seconds / done.median:.2f}",
     )
     lines = [line(cells, width)]
@@ -243,8 +243,16 @@ def line(cells: Sequence[str], width: int) -> str:
     return f"{name:{width}}" + "".join(f"{number:>12}" for number in numbers)
 
 
-def milliseconds(seconds: float) -> str:
-    return f"{seconds * 1e3:.3g} ms"
+def duration(seconds: float) -> str:
+    """Returns a time with three digits in the unit that suits it.
+
+    >>> duration(1.84), duration(0.0123), duration(4.56e-5)
+    ('1.84 s', '12.3 ms', '45.6 us')
+    """
+    for factor, unit in ((1.0, "s"), (1e3, "ms")):
+        if seconds * factor >= 0.9995:
+            return f"{seconds * factor:#.3g} {unit}".replace(". ", " ")
+    return f"{seconds * 1e6:.3g} us"
 
 
 def spread(values: Sequence[float]) -> tuple[float, float, float]:
