@@ -10,6 +10,7 @@ resumes from it.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -154,7 +155,19 @@ def begin(programs: Programs, checkpoints: Checkpoints, config: ConfigDict) -> t
             "they were done; where phases depend on steps, the config says steps_in_schedule",
             position,
         )
+    _compare_machines(manifest)
     return programs.place(state), manifest["step"]
+
+
+def _compare_machines(manifest: dict[str, Any]) -> None:
+    here = f"jax {jax.__version__}, {jax.device_count()} x {jax.devices()[0].device_kind}"
+    there = f"jax {manifest['jax']}, {manifest['device_count']} x {manifest['device']}"
+    if here != there:
+        warnings.warn(
+            f"saved with {there}, resumed with {here}: the run may differ in rounding from one "
+            "that was never interrupted",
+            stacklevel=2,
+        )
 
 
 def enter(programs: Programs, dispatch: Dispatch, state: PyTree) -> PyTree:

@@ -7,6 +7,7 @@ one axis `data`, every batch is split along it, and the compiler adds the collec
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -69,7 +70,7 @@ class Programs:
         self.num_seeds, self.seed_axis = num_seeds, seed_axis
         self.replicated = NamedSharding(mesh, PartitionSpec())
         self.traces: list[tuple[str, int]] = []
-        self.unsplit: set[str] = set()  # batch leaves that the devices do not divide
+        self._unsplit: set[tuple[str, int]] = set()
         self._resident: dict[int, Any] = {}
         self._data = [jax.tree.map(self._place_once, phase.data) for phase in experiment.phases]
         self._compiled: dict[tuple[int, bool], Callable[..., Any]] = {}
@@ -180,6 +181,15 @@ class Programs:
         local = _stack_host(rows) if several else rows[0]
         return jax.tree.map(partial(self._place_batch, phase, 2 if several else 1), local)
 
+    def _say_unsplit(self, phase: Phase, rows: int) -> None:
+        if (phase.name, rows) not in self._unsplit:
+            self._unsplit.add((phase.name, rows))
+            warnings.warn(
+                f"phase {phase.name}: a batch leaf of {rows} rows is not split over "
+                f"{self.mesh.size} devices, which do not divide it",
+                stacklevel=2,
+            )
+
     def _replicate(self, leaf: Any) -> Any:
         """Gives all processes' devices a value that every process holds."""
         if isinstance(leaf, jax.Array) and leaf.sharding == self.replicated:
@@ -207,7 +217,7 @@ class Programs:
                     f"which its {local_devices} devices do not divide"
                 )
             else:
-                self.unsplit.add(f"{phase.name}: a leaf of {leaf.shape[axis]} rows")
+                self._say_unsplit(phase, leaf.shape[axis])
         sharding = NamedSharding(self.mesh, spec)
         return jax.make_array_from_process_local_data(sharding, leaf)
 
@@ -219,34 +229,28 @@ class Programs:
         return self._resident[id(leaf)][1]
 
     def _program(self, index: int, debug: bool) -> Callable[..., Any]:
-        if (index, debug) not in self._compiled:
-            chunk = self._debug_chunk if debug else self._chunk
-            self._compiled[index, debug] = jax.jit(
-                partial(self._over_seeds, chunk, index),
-                static_argnames="length",
-                donate_argnums=0,
-                out_shardings=self.replicated,
-            )
-        return self._compiled[index, debug]
-
-    def _over_seeds(
-        self,
-        chunk: Callable[..., Any],
-        index: int,
-        state: PyTree,
-        data: PyTree,
-        batches: PyTree,
-        *,
-        length: int,
-    ) -> Any:
+        if (index, debug) in self._compiled:
+            return self._compiled[index, debug]
         phase = self.experiment.phases[index]
-        self.traces.append((phase.name, length))
-        one = partial(chunk, phase, data, length)
-        if self.num_seeds == 1:
-            return one(state, batches)
-        if self.seed_axis == "vmap":
-            return jax.vmap(one)(state, batches)
-        return jax.lax.map(lambda pair: one(*pair), (state, batches))
+        chunk = self._debug_chunk if debug else self._chunk
+
+        def program(state: PyTree, data: PyTree, batches: PyTree, *, length: int) -> Any:
+            self.traces.append((phase.name, length))
+            one = partial(chunk, phase, data, length)
+            if self.num_seeds == 1:
+                return one(state, batches)
+            if self.seed_axis == "vmap":
+                return jax.vmap(one)(state, batches)
+            return jax.lax.map(lambda pair: one(*pair), (state, batches))
+
+        program.__name__ = f"chunk_of_{phase.name}"  # shown in profiles
+        self._compiled[index, debug] = jax.jit(
+            program,
+            static_argnames="length",
+            donate_argnums=0,
+            out_shardings=self.replicated,
+        )
+        return self._compiled[index, debug]
 
     def _chunk(
         self, phase: Phase, data: PyTree, length: int, state: PyTree, batches: PyTree
@@ -279,7 +283,7 @@ class Programs:
         if jnp.ndim(leaf) == 0:
             return leaf
         if leaf.shape[0] % devices:
-            self.unsplit.add(f"{phase.name}: a leaf of {leaf.shape[0]} rows")
+            self._say_unsplit(phase, leaf.shape[0])
             return leaf
         sharding = NamedSharding(self.mesh, PartitionSpec("data"))
         return jax.lax.with_sharding_constraint(leaf, sharding)

@@ -1,14 +1,27 @@
 """What the runner's tests share: the toy's config, and a launcher of short runs."""
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import pytest
 from ml_collections import ConfigDict
 
 from experiments import config as configs
 from tests.experiments.launcher import Launcher
+
+# Dozens of short runs compile the same few programs: keep even the quick ones. Set here, because
+# jax looks at the folder when it compiles for the first time.
+if jax.config.jax_compilation_cache_dir is None:
+    _compiled = tempfile.mkdtemp(prefix="compiled")
+    jax.config.update("jax_compilation_cache_dir", _compiled)
+    atexit.register(shutil.rmtree, _compiled, ignore_errors=True)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 TOY = str(Path(__file__).parent / "configs" / "toy.py")
 
