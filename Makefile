@@ -13,7 +13,7 @@ INSTALLER ?= auto
 PYTEST ?=
 ROOMS ?=
 UPGRADE ?=
-WORKERS ?= 2
+WORKERS ?= logical
 RUN := .venv/bin/python
 TORCH = $(shell grep '^torch==' requirements/peers.in)
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
@@ -23,8 +23,9 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --fork-strat
 # takes three times as long without.
 export PYTHONDONTWRITEBYTECODE =
 
-# What is compiled for a test is kept for the next ones, which halves the time of a suite.
+# What is compiled for a test is kept for the next ones: half the time of a suite goes there.
 test test-slow: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
+test test-slow: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.1
 
 .PHONY: help demo test test-slow lint format types bench peers lock clean
 
@@ -35,7 +36,7 @@ demo: .venv/stamp ## Train on TSP20 for some minutes, compare with classical sol
 	$(RUN) -m experiments.run --config=nco/tsp:20,demo --workdir=runs/demo
 
 test: .venv/stamp lint types ## Check style and types, then run all but the slow tests
-	$(RUN) -m pytest -n $(WORKERS) -m "not slow" $(PYTEST)
+	$(RUN) -m pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal -m "not slow" $(PYTEST)
 
 test-slow: .venv/stamp ## Run the slow tests: long proofs, many kills, whole training runs
 	$(RUN) -m pytest -m slow $(PYTEST)
