@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
 import subprocess
@@ -82,25 +81,16 @@ def over_seeds(each: Sequence[Sequence[Row]]) -> list[Row]:
     Args:
       each: the rows of each seed; all seeds give the same (name, metric) pairs in the same order.
     """
+    from experiments.results_table import mean_interval
+
     joined = []
     for rows in zip(*each, strict=True):
         keys = {(row["name"], row["metric"]) for row in rows}
         if len(keys) != 1:
             raise ValueError(f"rows of different seeds do not match: {sorted(keys)}")
-        values = [float(row["value"]) for row in rows]
-        n, mean = len(values), math.fsum(values) / len(values)
-        spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
-        half = student_t(n - 1) * spread / math.sqrt(n)
-        merged = {**rows[0], "value": mean, "low": mean - half, "high": mean + half}
-        joined.append({**merged, "n": n, "unit": "seed"})
+        interval = mean_interval([row["value"] for row in rows])
+        joined.append({**rows[0], **interval._asdict(), "unit": "seed"})
     return joined
-
-
-def student_t(freedom: int) -> float:
-    """Returns the 97.5% point of Student's t with so many degrees of freedom."""
-    from scipy.stats import t
-
-    return float(t.ppf(0.975, freedom))
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -119,24 +109,3 @@ def write(path: Path, title: str, rows: Sequence[Row], **more: Any) -> None:
     if twice:
         raise ValueError(f"result rows: (name, metric) is not unique: {twice}")
     replace_text(path, json.dumps({"title": title, **more, "rows": list(rows)}, indent=2) + "\n")
-
-
-def markdown(rows: Sequence[Row]) -> str:
-    """Returns a short table: name, metric, value with its interval, n, reference."""
-    lines = [
-        "| name | metric | value | 95% interval | n | reference |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        interval = ""
-        if row.get("low") is not None and row.get("high") is not None:
-            interval = f"{row['low']:.4g} to {row['high']:.4g}"
-        count = "" if row.get("n") is None else f"{row['n']} {row.get('unit') or ''}".strip()
-        reference = "" if row.get("reference") is None else _show(row["reference"])
-        cells = [row["name"], row["metric"], _show(row["value"]), interval, count, reference]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _show(value: Any) -> str:
-    return f"{value:.5g}" if isinstance(value, float | int) else str(value)

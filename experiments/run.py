@@ -204,11 +204,11 @@ def finish(flags: argparse.Namespace, config: Any, experiment: Any, done: Any) -
 
 def report(workdir: Path, step: int, results: Path) -> None:
     """Prints the result table, if any, and the paths of what was written."""
-    from experiments import rows
+    from experiments import markdown_tables, rows
 
     print(f"done: {step} steps")
     if results.exists():
-        print(f"\n{rows.markdown(rows.read(results)['rows'])}\n")
+        print(f"\n{markdown_tables.markdown(rows.read(results)['rows'])}\n")
     for entry in sorted(workdir.iterdir()):
         if not entry.name.startswith("."):
             print(f"  {entry}")
@@ -222,11 +222,16 @@ def build(config: Any) -> Any:
     """
     name = config.experiment
     dotted = name if "." in name else f"experiments.{name}"
-    if importlib.util.find_spec(dotted.rpartition(".")[0]) is None or (
-        importlib.util.find_spec(dotted) is None
-    ):
-        raise ConfigError("experiment", f"a module that can be imported as {dotted}", name)
-    module = importlib.import_module(dotted)
+    try:
+        module = importlib.import_module(dotted)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{dotted}.".startswith(f"{error.name}."):
+            raise  # something that the glue itself imports
+        files = (ROOT / "experiments").glob("*.py")
+        glue = sorted(path.stem for path in files if "\ndef build(config" in path.read_text())
+        glue.remove(Path(__file__).stem)
+        wanted = f"a module that can be imported as {dotted}"
+        raise ConfigError("experiment", wanted, name, glue) from error
     if not callable(getattr(module, "build", None)):
         raise ConfigError("experiment", "a module that defines build(config)", name)
     return module.build(config)
