@@ -1,5 +1,7 @@
 """The wheel holds the packages whole, and the project file, the lock and the code agree."""
 
+import ast
+import importlib.metadata
 import re
 import subprocess
 import sys
@@ -90,7 +92,7 @@ def test_the_lock_serves_the_project_file():
     for extra in ("demo", "metrics", "data", "solve", "test"):
         wanted += EXTRAS[extra]
     for requirement in map(Requirement, wanted):
-        name = re.sub("[-_.]+", "-", requirement.name).lower()
+        name = canonical(requirement.name)
         assert requirement.specifier.contains(pins[name]), f"{requirement}, locked {pins[name]}"
 
 
@@ -113,6 +115,38 @@ def test_peers_ask_for_no_cuda_and_base_for_no_torch():
     assert "rl4co" in peers
     assert [name for name in peers if re.match("nvidia|cuda|triton|torch$", name)] == []
     assert [name for name in base if re.match("nvidia|cuda|triton|torch", name)] == []
+
+
+def canonical(name: str) -> str:
+    """A distribution's name as locks and indices write it."""
+    return re.sub("[-_.]+", "-", name).lower()
+
+
+def third_party(*folders: str) -> dict[str, str]:
+    """Top-level modules from other projects, each with a file that imports it."""
+    found = {}
+    for path in sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0:
+                names = [node.module]
+            found |= {name.split(".")[0]: path.relative_to(ROOT).as_posix() for name in names}
+    own = {*PACKAGES, "tests"}
+    return {k: v for k, v in found.items() if k not in own and k not in sys.stdlib_module_names}
+
+
+def test_what_is_imported_is_declared():
+    """Nothing rests on a package that another one happens to bring."""
+    wanted = [*PROJECT["project"]["dependencies"], *(r for extra in EXTRAS.values() for r in extra)]
+    wanted += re.findall(r"^\w.*", (ROOT / "requirements" / "peers.in").read_text(), re.MULTILINE)
+    declared = {canonical(Requirement(text).name) for text in wanted}
+    distributions = importlib.metadata.packages_distributions()
+    undeclared = {
+        module: path
+        for module, path in third_party(*PACKAGES, "tests", "requirements").items()
+        if not declared & {canonical(name) for name in distributions.get(module, [module])}
+    }
+    assert undeclared == {}
 
 
 def test_all_holds_every_extra_of_the_code():
