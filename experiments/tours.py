@@ -134,6 +134,11 @@ def draw_panels(path: str | Path, panels: Sequence[Panel], *, title: str = "") -
         _save(figure, path)
 
 
+def check_available() -> None:
+    """Raises ImportError, with the command that installs it, if matplotlib is missing."""
+    _matplotlib()
+
+
 def _reach(panel: Panel) -> np.ndarray:
     """Half the width and height that a panel shows."""
     span = np.ptp(np.asarray(panel.coords, float), axis=0)

@@ -55,13 +55,13 @@ def test_rounding_of_a_unit_diagonal(tmp_path, weight_type, diagonal):
 
 
 def test_geographical_distances_in_degrees_and_minutes(tmp_path):
-    # One degree of a meridian, given as 0.30 (30 minutes) to 1.30: 6378.388 km * pi / 180.
-    text = HEADER.format("GEO").replace("4", "2") + "NODE_COORD_SECTION\n1 0.30 10\n2 1.30 10\n"
+    # Half a degree of a meridian, given as 0.30 (30 minutes) to 1.00: 6378.388 km * pi / 360.
+    text = HEADER.format("GEO").replace("4", "2") + "NODE_COORD_SECTION\n1 0.30 10\n2 1.00 10\n"
     instances = reader.read(write(tmp_path, text))
-    assert reader.matrix(instances, 0)[0, 1] == int(6378.388 * math.pi / 180 + 1) == 112
+    assert reader.matrix(instances, 0)[0, 1] == int(6378.388 * math.pi / 360 + 1) == 56
     assert instances.unit == "km"
     assert reader.euclidean_lengths(instances, np.array([[0, 1]])) == pytest.approx(
-        [2 * 6371.0 * math.pi / 180], rel=1e-4
+        [2 * 6371.0 * math.pi / 360], rel=1e-4
     )
 
 

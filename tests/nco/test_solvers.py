@@ -4,6 +4,7 @@ import functools
 import inspect
 import itertools
 import sys
+import warnings
 
 import jax
 import numpy as np
@@ -159,6 +160,13 @@ def test_asymmetric_weights():
             solver(matrix=weights)
 
 
+def test_the_diagonal_plays_no_part():
+    coords = uniform(13, 30)
+    weights = solvers.distances(coords) + np.diag(np.full(30, 1e9))
+    tour = solvers.near_optimal(matrix=weights)
+    assert length(coords, tour) < 1.02 * length(coords, solvers.near_optimal(coords))
+
+
 def test_tour_length_of_one_city_ignores_the_diagonal():
     assert solvers.tour_length(np.array([[9999.0]]), np.array([0])) == 0.0
 
@@ -167,9 +175,12 @@ def test_processes_agree_with_one_process_even_after_jax_has_run():
     jax.block_until_ready(jax.numpy.ones(3) + 1)
     instances, seen = uniform(8, 9, 10), []
     alone = solvers.solve_many(solvers.christofides, instances, processes=1)
-    pooled = solvers.solve_many(
-        solvers.christofides, instances, processes=2, progress=lambda *args: seen.append(args)
-    )
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        pooled = solvers.solve_many(
+            solvers.christofides, instances, processes=2, progress=lambda *args: seen.append(args)
+        )
+    assert not [str(one.message) for one in warned if "fork" in str(one.message)]
     np.testing.assert_array_equal(pooled.tours, alone.tours)
     np.testing.assert_array_equal(pooled.lengths, alone.lengths)
     assert pooled.tours.dtype == np.int32

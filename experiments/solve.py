@@ -1,0 +1,306 @@
+"""Finds short tours through the cities of a file, with a trained pointer network or a solver.
+
+    python -m experiments.solve --model nco/tsp20 cities.csv
+    python -m experiments.solve --model nco/tsp20 --method sample --samples 12800 berlin52.tsp
+    python -m experiments.solve --model runs/tsp50 --method active --steps 500 --compare eil51.tsp
+    python -m experiments.solve --model random --method active --steps 2000 cities.csv
+    python -m experiments.solve --model model.npz --first 1000 --json out.json test_set.npy
+    python -m experiments.solve --method near_optimal --picture tour.png gr17.tsp
+
+FILE is TSPLIB (.tsp, .atsp), a list of points (.csv, .tsv, .txt; columns x,y or name,lat,lon), or
+an array of many instances (.npy, [instances, cities, 2]). Lengths are in the file's own unit and
+rounding. A network reads the cities scaled into the unit square; an instance without coordinates is
+for the solvers alone. In the JSON, tours count cities from 0, in the file's order (TSPLIB: in the
+order of its city numbers).
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from experiments import instances as reader
+from experiments.instances import InstanceError, Instances
+from experiments.solutions import Solved, draw, record, table
+
+NETWORK = ("greedy", "sample", "active")
+SOLVERS = ("near_optimal", "or_tools", "christofides", "nearest_neighbour", "exact")
+COMPARED = "near_optimal"
+FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
+# Options that belong to one method: their defaults, and the values that they take.
+DEFAULTS: dict[str, dict[str, float]] = {
+    "sample": {"samples": 1280, "temperature": 1.0},
+    "active": {"steps": 200, "batch": 128, "learning_rate": 1e-5},
+}
+FROM_SCRATCH_RATE = 1e-3  # learning rate of an untrained network: the seed's, in training
+
+
+class UsageError(ValueError):
+    """What was asked cannot be done; found before any work starts."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what was wrong, on exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"error: {message}\nTry --help.", file=sys.stderr)
+        raise SystemExit(BAD_USAGE)
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Reads the command line; each method's options have their defaults filled in."""
+    parser = Parser(
+        prog="python -m experiments.solve",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("file", metavar="FILE", type=Path, help="the instances")
+    add(
+        "--model",
+        metavar="MODEL",
+        help="a shipped name (nco/tsp20), a run's folder, an .npz, or random (untrained)",
+    )
+    add(
+        "--method",
+        choices=NETWORK + SOLVERS,
+        default="greedy",
+        help="of the network: greedy (default), sample, active; or a solver, without --model",
+    )
+    add("--samples", metavar="K", type=_whole, help="sample: tours drawn, the best kept (1280)")
+    add("--temperature", metavar="T", type=_positive, help="sample: above 1 is bolder (1.0)")
+    add("--steps", metavar="N", type=_whole, help="active: updates an instance (200)")
+    add("--batch", metavar="B", type=_whole, help="active: tours an update (128)")
+    add(
+        "--learning_rate",
+        metavar="R",
+        type=_positive,
+        help=f"active: of Adam (1e-5; with --model random {FROM_SCRATCH_RATE:g})",
+    )
+    add("--seed", metavar="S", type=_natural, default=0, help="of all sampling (0)")
+    add("--first", metavar="N", type=_whole, help="solve the first N instances of the file only")
+    add("--compare", action="store_true", help="also find near-optimal tours, and show the gap")
+    add("--processes", metavar="P", type=_whole, help="for the solvers (all cores, at most 8)")
+    add("--json", metavar="OUT.json", type=Path, help="write lengths and tours")
+    add("--picture", metavar="OUT.png", type=Path, help="draw tours (.png, .svg, .pdf)")
+    add("--quiet", action="store_true", help="no progress bar")
+    flags = parser.parse_args(arguments)
+    if flags.method in NETWORK and flags.model is None:
+        parser.error(f"--model is missing; --method {flags.method} needs a network")
+    if flags.method in SOLVERS and flags.model is not None:
+        parser.error(f"--method {flags.method} uses no network; leave --model out")
+    for method, defaults in DEFAULTS.items():
+        for name, default in defaults.items():
+            given = getattr(flags, name)
+            if given is not None and flags.method != method:
+                parser.error(f"--{name} belongs to --method {method}, not {flags.method}")
+            if given is None and flags.method == method:
+                scratch = name == "learning_rate" and flags.model == "random"
+                setattr(flags, name, FROM_SCRATCH_RATE if scratch else default)
+    flags.processes = flags.processes or min(8, os.cpu_count() or 1)
+    return flags
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to 2^32-1, got {text!r}")
+    return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return value
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit code."""
+    flags = parse(sys.argv[1:] if arguments is None else arguments)
+    try:
+        instances = reader.read(flags.file)
+        instances = instances if flags.first is None else reader.first(instances, flags.first)
+        find = prepare(flags, instances)
+    except (UsageError, InstanceError, ImportError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_USAGE
+    try:
+        found = find()
+        compared = solve(COMPARED, instances, flags) if flags.compare else None
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        return INTERRUPTED
+    except (TimeoutError, RuntimeError) as error:
+        print(f"stopped: {error}", file=sys.stderr)
+        return FAILED
+    print(table(instances, found, compared))
+    if flags.json is not None:
+        from experiments.workdir import replace_text
+
+        written = record(asked(flags), instances, found, compared)
+        replace_text(flags.json, json.dumps(written) + "\n")
+        print(f"wrote {flags.json}")
+    if flags.picture is not None:
+        draw(flags.picture, flags.method, instances, found, compared)
+        print(f"wrote {flags.picture}")
+    return 0
+
+
+def asked(flags: argparse.Namespace) -> dict[str, Any]:
+    """What was asked, for the record."""
+    options = {name: getattr(flags, name) for name in DEFAULTS.get(flags.method, {})}
+    known = {"file": str(flags.file), "model": flags.model, "method": flags.method}
+    return {**known, **options, "seed": flags.seed}
+
+
+def prepare(flags: argparse.Namespace, instances: Instances) -> Callable[[], Solved]:
+    """Checks everything that can be checked before the work; returns the work.
+
+    Raises:
+        UsageError: if an output, the instances or the model do not allow what was asked.
+        InstanceError: if a network was asked for, and the instances have no coordinates.
+        ImportError: if a library is missing.
+    """
+    for flag in ("json", "picture"):
+        path = getattr(flags, flag)
+        if path is not None and (path.is_dir() or not path.parent.is_dir()):
+            problem = "is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+            raise UsageError(f"--{flag} {path}: {problem}")
+    if flags.picture is not None:
+        _check_picture(flags.picture, instances)
+    solvers = {flags.method} & set(SOLVERS) | ({COMPARED} if flags.compare else set())
+    for solver in sorted(solvers):
+        _check_solver(solver, instances)
+    if flags.method in SOLVERS:
+        return functools.partial(solve, flags.method, instances, flags)
+    points = reader.unit_square(instances)
+    from experiments import tour_search
+
+    try:
+        model = tour_search.load(flags.model, flags.seed)
+    except (ValueError, LookupError, OSError) as error:
+        raise UsageError(f"--model {flags.model}: {error}") from error
+    return functools.partial(search, model, points, instances, flags)
+
+
+def _check_picture(path: Path, instances: Instances) -> None:
+    from experiments import tours
+
+    if path.suffix.lower() not in tours.FORMATS:
+        raise UsageError(f"--picture {path}: expected a file in {', '.join(tours.FORMATS)}")
+    if instances.display is None:
+        raise UsageError(f"--picture {path}: {instances.path} has no coordinates to draw")
+    tours.check_available()
+
+
+def _check_solver(solver: str, instances: Instances) -> None:
+    from nco import solvers
+
+    weights = instances.weights
+    if weights is not None and solver not in ("exact", "nearest_neighbour"):
+        off_diagonal = weights - np.diag(np.diag(weights))
+        if not np.array_equal(off_diagonal, off_diagonal.T):
+            other = "; --method exact takes asymmetric weights"
+            raise UsageError(
+                f"{solver} needs symmetric weights, {instances.path} has others{other}"
+            )
+    getattr(solvers, solver)(np.eye(4))  # finds a missing library now
+
+
+def solve(name: str, instances: Instances, flags: argparse.Namespace) -> Solved:
+    """Solves all instances by a solver, under the file's own metric."""
+    from nco import solvers
+
+    count, planar = len(instances.names), instances.metric == reader.EUCLIDEAN
+    with Bar(count, f"{name}, instances", flags.quiet) as bar:
+        stack = (
+            instances.points
+            if planar
+            else np.stack([reader.matrix(instances, i) for i in range(count)])
+        )
+        found = solvers.solve_many(
+            getattr(solvers, name),
+            **{"instances" if planar else "matrices": stack},
+            processes=min(flags.processes, count),
+            progress=lambda *_: bar(1),
+        )
+    return Solved(found.tours, reader.lengths(instances, found.tours), found.seconds)
+
+
+def search(
+    model: Any, points: np.ndarray, instances: Instances, flags: argparse.Namespace
+) -> Solved:
+    """Finds tours by the network."""
+    from experiments import tour_search
+
+    count = len(points)
+    if flags.method == "greedy":
+        with Bar(count, "greedy, instances", flags.quiet) as bar:
+            found = tour_search.greedy(model, points, bar)
+    elif flags.method == "sample":
+        with Bar(count * flags.samples, "samples", flags.quiet) as bar:
+            found = tour_search.best_of_samples(
+                model,
+                points,
+                bar,
+                num_samples=flags.samples,
+                temperature=flags.temperature,
+                seed=flags.seed,
+            )
+    else:
+        with Bar(count * flags.steps, "active search, steps", flags.quiet) as bar:
+            found = tour_search.active_search(
+                model,
+                points,
+                None if bar.hidden else bar,
+                steps=flags.steps,
+                batch=flags.batch,
+                learning_rate=flags.learning_rate,
+                seed=flags.seed,
+            )
+    lengths = reader.lengths(instances, found.tours)
+    return Solved(found.tours, lengths, found.seconds, found.compile_seconds)
+
+
+class Bar:
+    """A progress bar on a terminal; nothing elsewhere, or when quiet."""
+
+    def __init__(self, total: int, what: str, quiet: bool) -> None:
+        from tqdm import tqdm
+
+        self.hidden = quiet or not sys.stderr.isatty()
+        self._bar = tqdm(
+            total=total, desc=what, unit="", dynamic_ncols=True, leave=False, disable=self.hidden
+        )
+
+    def __call__(self, done: int) -> None:
+        self._bar.update(done)
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
