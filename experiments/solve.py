@@ -228,6 +228,7 @@ def _check_solver(solver: str, instances: Instances) -> None:
 
 def solve(name: str, instances: Instances, flags: argparse.Namespace) -> Solved:
     """Solves all instances by a solver, under the file's own metric."""
+    from experiments.solver_pool import solve_many
     from nco import solvers
 
     count, planar = len(instances.names), instances.metric == reader.EUCLIDEAN
@@ -237,7 +238,7 @@ def solve(name: str, instances: Instances, flags: argparse.Namespace) -> Solved:
             if planar
             else np.stack([reader.matrix(instances, i) for i in range(count)])
         )
-        found = solvers.solve_many(
+        found = solve_many(
             getattr(solvers, name),
             **{"instances" if planar else "matrices": stack},
             processes=min(flags.processes, count),

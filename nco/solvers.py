@@ -16,12 +16,9 @@ from __future__ import annotations
 
 import importlib
 import itertools
-import multiprocessing
-import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from types import ModuleType
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Int, Real
@@ -34,20 +31,6 @@ _FAST_TSP_LARGEST = 2**16 - 1
 _FAST_TSP_EXACT = 20  # cities up to which fast-tsp runs dynamic programming
 _FAST_TSP_QUICK = 15  # cities up to which that takes a few milliseconds
 _OR_TOOLS_LARGEST = 10**7
-
-
-class Solutions(NamedTuple):
-    """What `solve_many` found.
-
-    Attributes:
-        tours: int32 `[instances, city]`, each a permutation that starts at city 0.
-        lengths: float64 `[instances]`, in the unit of the coordinates or weights.
-        seconds: float64 `[instances]`, time in the solver.
-    """
-
-    tours: np.ndarray
-    lengths: np.ndarray
-    seconds: np.ndarray
 
 
 def distances(coords: Real[np.ndarray, "city dim"]) -> Float[np.ndarray, "city city"]:
@@ -253,79 +236,6 @@ def exact(
     while len(tour) < cities:
         tour.append(following[tour[-1]])
     return _canonical(tour, weights)
-
-
-def solve_many(
-    solver: Callable[..., np.ndarray],
-    instances: Real[np.ndarray, "instances city dim"] | None = None,
-    *,
-    matrices: Real[np.ndarray, "instances city city"] | None = None,
-    processes: int = 2,
-    progress: Callable[[int, int], None] | None = None,
-) -> Solutions:
-    """Runs a solver on many instances in a pool of processes.
-
-    The processes are started afresh (spawn), because a process in which jax has run must not fork.
-    A script that calls this therefore guards its main part by `if __name__ == "__main__"`.
-
-    Args:
-        solver: one of this module's functions, or a `functools.partial` of one; it must pickle.
-        instances: coordinates.
-        matrices: weights, instead of coordinates.
-        processes: how many; with 1 everything runs in this process.
-        progress: called with (solved, instances) after each instance, in order.
-
-    Raises:
-        ValueError: if not exactly one of `instances` and `matrices` is given.
-        Exception: whatever the solver raises, with a note that names the instance.
-    """
-    if (instances is None) == (matrices is None):
-        raise ValueError("expected exactly one of instances and matrices")
-    if processes < 1:
-        raise ValueError(f"processes: expected at least 1, got {processes}")
-    key, stack = ("coords", instances) if matrices is None else ("matrix", matrices)
-    stack = np.asarray(stack)
-    if stack.ndim != 3:
-        raise ValueError(f"{key}: expected 3 axes, instances first, got shape {stack.shape}")
-    tasks = [(solver, key, index, instance) for index, instance in enumerate(stack)]
-    processes = min(processes, max(1, len(tasks)))
-    if processes == 1:
-        return _gather(map(_solve_task, tasks), stack.shape, progress)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        chunk = max(1, min(16, len(tasks) // (4 * processes)))
-        try:
-            return _gather(pool.map(_solve_task, tasks, chunksize=chunk), stack.shape, progress)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _solve_task(task: tuple) -> tuple[np.ndarray, float, float]:
-    solver, key, index, instance = task
-    start = time.perf_counter()
-    try:
-        tour = solver(**{key: instance})
-    except Exception as error:
-        error.add_note(f"while solving instance {index}")
-        raise
-    seconds = time.perf_counter() - start
-    weights = distances(instance) if key == "coords" else instance
-    return tour, tour_length(weights, tour), seconds
-
-
-def _gather(
-    results: Iterable[tuple[np.ndarray, float, float]],
-    shape: tuple[int, ...],
-    progress: Callable[[int, int], None] | None,
-) -> Solutions:
-    tours = np.zeros(shape[:2], np.int32)
-    lengths, seconds = np.zeros(shape[0]), np.zeros(shape[0])
-    for index, (tour, length, taken) in enumerate(results):
-        tours[index], lengths[index], seconds[index] = tour, length, taken
-        if progress is not None:
-            progress(index + 1, shape[0])
-    return Solutions(tours, lengths, seconds)
 
 
 def _weights(coords: np.ndarray | None, matrix: np.ndarray | None) -> np.ndarray:

@@ -4,12 +4,11 @@ import functools
 import inspect
 import itertools
 import sys
-import warnings
 
-import jax
 import numpy as np
 import pytest
 
+from experiments.solver_pool import solve_many
 from nco import solvers
 
 QUICK = [
@@ -90,7 +89,7 @@ def test_near_optimal_reaches_the_proven_optimum(cities):
 
 def test_solvers_rank_as_expected():
     instances = uniform(0, 10, 20)
-    runs = [solvers.solve_many(solver, instances, processes=1).lengths for solver in QUICK]
+    runs = [solve_many(solver, instances, processes=1).lengths for solver in QUICK]
     nearest, christofides, local, near, exact = runs
     assert (exact <= np.minimum.reduce(runs) + 1e-6).all()
     assert (christofides <= 1.5 * exact).all()
@@ -102,9 +101,9 @@ def test_solvers_rank_as_expected():
 def test_metaheuristics_go_on_until_their_time_is_up(name):
     # OR-Tools' annealing and tabu search often stay where they are; guided local search does not.
     instances = uniform(3, 4, 50)
-    local = solvers.solve_many(solvers.or_tools, instances, processes=1)
+    local = solve_many(solvers.or_tools, instances, processes=1)
     longer = functools.partial(solvers.or_tools, metaheuristic=name, time_limit_s=0.3)
-    found = solvers.solve_many(longer, instances, processes=1)
+    found = solve_many(longer, instances, processes=1)
     bound = 0.999 if name == "guided_local_search" else 1.01
     assert found.lengths.sum() < bound * local.lengths.sum()
     assert (found.seconds > 0.25).all()
@@ -171,48 +170,6 @@ def test_tour_length_of_one_city_ignores_the_diagonal():
     assert solvers.tour_length(np.array([[9999.0]]), np.array([0])) == 0.0
 
 
-def test_processes_agree_with_one_process_even_after_jax_has_run():
-    jax.block_until_ready(jax.numpy.ones(3) + 1)
-    instances, seen = uniform(8, 9, 10), []
-    alone = solvers.solve_many(solvers.christofides, instances, processes=1)
-    with warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
-        pooled = solvers.solve_many(
-            solvers.christofides, instances, processes=2, progress=lambda *args: seen.append(args)
-        )
-    assert not [str(one.message) for one in warned if "fork" in str(one.message)]
-    np.testing.assert_array_equal(pooled.tours, alone.tours)
-    np.testing.assert_array_equal(pooled.lengths, alone.lengths)
-    assert pooled.tours.dtype == np.int32
-    assert pooled.tours.shape == (9, 10)
-    assert (pooled.seconds > 0).all()
-    assert seen == [(done, 9) for done in range(1, 10)]
-    for coords, tour, found in zip(instances, alone.tours, alone.lengths, strict=True):
-        assert found == pytest.approx(length(coords, tour))
-
-
-def test_many_matrices():
-    instances = uniform(9, 3, 8)
-    matrices = np.stack([solvers.distances(coords) for coords in instances])
-    by_matrix = solvers.solve_many(solvers.exact, matrices=matrices, processes=1)
-    by_coords = solvers.solve_many(solvers.exact, instances, processes=1)
-    np.testing.assert_allclose(by_matrix.lengths, by_coords.lengths)
-
-
-def test_no_instances():
-    found = solvers.solve_many(solvers.exact, np.zeros((0, 5, 2)))
-    assert found.tours.shape == (0, 5)
-
-
-@pytest.mark.parametrize("processes", [1, 2])
-def test_a_failing_instance_is_named(processes):
-    instances = uniform(10, 3, 5)
-    instances[1, 2, 0] = np.nan
-    with pytest.raises(ValueError, match="finite") as caught:
-        solvers.solve_many(solvers.christofides, instances, processes=processes)
-    assert caught.value.__notes__ == ["while solving instance 1"]
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -243,12 +200,6 @@ def test_a_failing_instance_is_named(processes):
         ),
         (lambda: unchecked(solvers.or_tools, np.zeros((4, 2)), time_limit_s=0), "time_limit_s"),
         (lambda: unchecked(solvers.near_optimal, np.zeros((4, 2)), seconds=-1), "seconds"),
-        (lambda: unchecked(solvers.solve_many, solvers.exact), "exactly one"),
-        (lambda: unchecked(solvers.solve_many, solvers.exact, np.zeros((4, 2))), "3 axes"),
-        (
-            lambda: unchecked(solvers.solve_many, solvers.exact, np.zeros((1, 4, 2)), processes=0),
-            "processes",
-        ),
     ],
 )
 def test_bad_arguments_are_named(call, message):
@@ -281,5 +232,5 @@ def test_a_missing_library_names_the_extra(monkeypatch, solver, module, package)
 def test_public_test_set(cities, optimum):
     """The field's test instances (numpy seed 1234); optima of the first 1,000 by LKH-3."""
     instances = np.random.RandomState(1234).uniform(size=(10_000, cities, 2))[:1000]
-    found = solvers.solve_many(solvers.near_optimal, instances)
+    found = solve_many(solvers.near_optimal, instances)
     assert found.lengths.mean() == pytest.approx(optimum, rel=1e-4)
