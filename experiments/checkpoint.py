@@ -22,7 +22,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from experiments.programs import leaf_names
+from experiments.structure import leaf_names
 from experiments.workdir import CHECKPOINTS, CORRUPT, saved_steps
 
 PyTree = Any

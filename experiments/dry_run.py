@@ -9,8 +9,9 @@ import jax
 
 from experiments import config as configs
 from experiments.experiment import Experiment
-from experiments.programs import Programs, batch_rows, count, leaf_names, make_mesh
+from experiments.programs import Programs, make_mesh
 from experiments.schedule import check_phases
+from experiments.structure import batch_rows, count, leaf_names
 
 PyTree = Any
 

@@ -31,12 +31,11 @@ from experiments.profiler import Profiler
 from experiments.programs import (
     Programs,
     Result,
-    batch_rows,
-    check_entered,
     is_host_fed,
     make_mesh,
 )
 from experiments.schedule import Dispatch, check_phases, dispatches, is_due, position_at
+from experiments.structure import batch_rows, check_entered
 from experiments.workdir import claim, write_config
 
 PyTree = Any

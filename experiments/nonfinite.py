@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.programs import Programs, leaf_names
+from experiments.programs import Programs
 from experiments.schedule import Dispatch
+from experiments.structure import leaf_names
 
 PyTree = Any
 

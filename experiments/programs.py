@@ -6,7 +6,6 @@ one axis `data`, every batch is split along it, and the compiler adds the collec
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,6 +17,8 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from experiments.experiment import Experiment, Phase
+from experiments.finite import gone_bad, not_finite
+from experiments.structure import check_same_state, struct
 
 PyTree = Any
 
@@ -32,12 +33,6 @@ class Result(NamedTuple):
 def make_mesh(devices: Sequence[Any]) -> Mesh:
     """Returns a mesh over the devices with the one axis `data`."""
     return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
-
-
-def leaf_names(tree: PyTree) -> list[str]:
-    """Returns the dotted path of each leaf, in the order of `jax.tree.leaves`."""
-    paths = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths]
 
 
 def batch_key(state: PyTree) -> Any:
@@ -71,6 +66,7 @@ class Programs:
         self.replicated = NamedSharding(mesh, PartitionSpec())
         self.traces: list[tuple[str, int]] = []
         self._unsplit: set[tuple[str, int]] = set()
+        self._host_structs: dict[int, PyTree] = {}
         self._resident: dict[int, Any] = {}
         self._data = [jax.tree.map(self._place_once, phase.data) for phase in experiment.phases]
         self._compiled: dict[tuple[int, bool], Callable[..., Any]] = {}
@@ -100,7 +96,7 @@ class Programs:
         if is_host_fed(phase):
             batch = phase.batch(seed, 0)
             hosts = jax.process_count()
-            return jax.tree.map(lambda leaf: _global_struct(np.asarray(leaf), hosts), batch)
+            return jax.tree.map(lambda leaf: _global_struct(_as_on_device(leaf), hosts), batch)
         state = self.abstract_state()
         return jax.eval_shape(
             lambda state, data: phase.batch(data, batch_key(state), state.step), state, phase.data
@@ -116,17 +112,17 @@ class Programs:
         for name in ("step", "key"):
             if not hasattr(state, name):
                 raise ValueError(f"State: expected a field {name!r}, got {type(state).__name__}")
-        if _struct(state.step) != ((), "int32"):
-            raise ValueError(f"State.step: expected int32[], got {_struct(state.step)}")
+        if struct(state.step) != ((), "int32"):
+            raise ValueError(f"State.step: expected int32[], got {struct(state.step)}")
         if not jnp.issubdtype(state.key.dtype, jax.dtypes.prng_key):
             raise ValueError(f"State.key: expected a typed key, jax.random.key, got {state.key}")
         for index, phase in enumerate(self.experiment.phases):
             batch = self.abstract_batch(index, seed)
             after, metrics = jax.eval_shape(phase.update, state, batch)
-            _check_same_state(f"phase {phase.name!r}: update", state, after)
+            check_same_state(f"phase {phase.name!r}: update", state, after)
             for name, value in metrics.items():
-                if _struct(value) != ((), "float32"):
-                    found = _struct(value)
+                if struct(value) != ((), "float32"):
+                    found = struct(value)
                     raise ValueError(
                         f"phase {phase.name!r}: metric {name!r}: expected float32[], got {found}"
                     )
@@ -152,7 +148,9 @@ class Programs:
 
     def run(self, index: int, state: PyTree, batches: PyTree, length: int) -> tuple[PyTree, Result]:
         """Runs `length` updates of a phase. The state is donated; the call does not wait."""
-        return self._program(index, debug=False)(state, self._data[index], batches, length=length)
+        program = self._program(index, debug=False)
+        with jax.transfer_guard("disallow"):  # all arguments are in place: nothing moves unseen
+            return program(state, self._data[index], batches, length=length)
 
     def run_debug(
         self, index: int, state: PyTree, batches: PyTree, length: int
@@ -175,10 +173,12 @@ class Programs:
             return None
         several = self.num_seeds > 1
         rows = [
-            _stack_host([phase.batch(seed + i, start + k) for k in range(length)])
+            self._stack_host(
+                index, [phase.batch(seed + i, start + k) for k in range(length)], start
+            )
             for i in range(self.num_seeds)
         ]
-        local = _stack_host(rows) if several else rows[0]
+        local = jax.tree.map(lambda *seeds: np.stack(seeds), *rows) if several else rows[0]
         return jax.tree.map(partial(self._place_batch, phase, 2 if several else 1), local)
 
     def _say_unsplit(self, phase: Phase, rows: int) -> None:
@@ -203,6 +203,20 @@ class Programs:
         state = self.experiment.init(jax.random.key(seed))
         # Weak types (of Python scalars) turn strong in the first update and compile it again.
         return jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, leaf.dtype), state)
+
+    def _stack_host(self, index: int, batches: Sequence[PyTree], start: int) -> PyTree:
+        """Stacks host batches, which all have the shapes and dtypes of the first ever made."""
+        name = self.experiment.phases[index].name
+        batches = [jax.tree.map(_as_on_device, batch) for batch in batches]
+        expected = self._host_structs.setdefault(index, jax.tree.map(struct, batches[0]))
+        for offset, batch in enumerate(batches):
+            found = jax.tree.map(struct, batch)
+            if found != expected:
+                raise ValueError(
+                    f"phase {name!r}: the host batch of step {start + offset} is {found}, "
+                    f"earlier ones were {expected}; pad batches to one shape"
+                )
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *batches)
 
     def _place_batch(self, phase: Phase, axis: int, leaf: np.ndarray) -> Any:
         """Places a stacked host leaf whose batch axis is `axis`, each process giving its shard."""
@@ -289,82 +303,10 @@ class Programs:
         return jax.lax.with_sharding_constraint(leaf, sharding)
 
 
-def check_entered(phase: Phase, before: PyTree, after: PyTree, step: int) -> None:
-    """Checks that `enter` kept the state's leaves, shapes and dtypes, its step and its key.
-
-    Raises:
-      ValueError: names the leaf that it did not.
-    """
-    where = f"phase {phase.name!r}: enter"
-    _check_same_state(where, before, after)
-    if not np.all(np.asarray(after.step) == step):
-        raise ValueError(f"{where}: state.step: expected {step} as before, got {after.step}")
-    old, new = (np.asarray(jax.random.key_data(state.key)) for state in (before, after))
-    if not np.array_equal(old, new):
-        raise ValueError(f"{where}: state.key: expected the same key as before")
-
-
-def _check_same_state(where: str, before: PyTree, after: PyTree) -> None:
-    old = dict(zip(leaf_names(before), jax.tree.leaves(before), strict=True))
-    new = dict(zip(leaf_names(after), jax.tree.leaves(after), strict=True))
-    for name in [*old, *new]:
-        expected = _struct(old[name]) if name in old else "no such leaf"
-        found = _struct(new[name]) if name in new else "no such leaf"
-        if expected != found:
-            raise ValueError(f"{where}: state leaf {name}: expected {expected}, got {found}")
-    wanted, got = str(jax.tree.structure(before)), str(jax.tree.structure(after))
-    if wanted != got:
-        raise ValueError(f"{where}: state: expected {wanted}, got {got}")
-
-
-def _struct(leaf: Any) -> tuple[tuple[int, ...], str]:
-    return tuple(leaf.shape), str(leaf.dtype)
-
-
-def not_finite(tree: PyTree) -> Any:
-    """Returns bool [leaf]: whether a floating leaf holds a NaN or an infinity."""
-    flags = [
-        ~jnp.all(jnp.isfinite(leaf)) if _is_inexact(leaf) else jnp.asarray(False)
-        for leaf in jax.tree.leaves(tree)
-    ]
-    return jnp.stack(flags) if flags else jnp.zeros((0,), bool)
-
-
-def gone_bad(before: PyTree, after: PyTree) -> Any:
-    """Returns bool [leaf]: whether a floating leaf went bad: has a NaN, or a first infinity.
-
-    A leaf may hold infinities on purpose (best so far, before anything was seen).
-    """
-    flags = []
-    for old, new in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
-        if _is_inexact(new):
-            infinite = jnp.any(jnp.isinf(new)) & ~jnp.any(jnp.isinf(old))
-            flags.append(jnp.any(jnp.isnan(new)) | infinite)
-        else:
-            flags.append(jnp.asarray(False))
-    return jnp.stack(flags)
-
-
-def batch_rows(batch: PyTree) -> int:
-    """Returns the rows of the first leaf that has any, 1 if none has: the items of one update."""
-    return next((leaf.shape[0] for leaf in jax.tree.leaves(batch) if leaf.ndim), 1)
-
-
-def count(tree: PyTree) -> tuple[int, int]:
-    """Returns the number of values in a tree of arrays or abstract arrays, and their bytes."""
-    leaves = jax.tree.leaves(tree)
-    values = sum(math.prod(leaf.shape) for leaf in leaves)
-    return values, sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
-
-
-def _is_inexact(leaf: Any) -> bool:
-    return bool(
-        jnp.issubdtype(jnp.asarray(leaf).dtype if np.isscalar(leaf) else leaf.dtype, jnp.inexact)
-    )
-
-
-def _stack_host(trees: Sequence[PyTree]) -> PyTree:
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
+def _as_on_device(leaf: Any) -> np.ndarray:
+    """Returns a host leaf in the dtype that it has on a device: 32 bits for 64."""
+    array = np.asarray(leaf)
+    return array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
 
 
 def _global_struct(leaf: np.ndarray, hosts: int) -> jax.ShapeDtypeStruct:

@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 
 from experiments import config as configs
 from experiments.config import ConfigError
+from experiments.experiment import Experiment
 from experiments.workdir import RESULTS, TIMING, WorkdirError, check_identity
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -131,10 +132,15 @@ def run(flags: argparse.Namespace, config: Any) -> int:
         set_deterministic()
     from experiments import distributed
     from experiments.checkpoint import CheckpointError
+    from experiments.data.registry import MissingDataset
     from experiments.nonfinite import NonFiniteError
 
     distributed.join(flags.coordinator, flags.process_id, flags.num_processes)
-    work = build(config)
+    try:
+        work = build(config)
+    except MissingDataset as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_USAGE
     devices = distributed.pick_devices(flags.devices)
     if flags.dry_run:
         from experiments.dry_run import describe
@@ -214,7 +220,7 @@ def report(workdir: Path, step: int, results: Path) -> None:
             print(f"  {entry}")
 
 
-def build(config: Any) -> Any:
+def build(config: Any) -> Experiment:
     """Imports the glue module that the config names and builds the experiment.
 
     Raises:
@@ -234,7 +240,10 @@ def build(config: Any) -> Any:
         raise ConfigError("experiment", wanted, name, glue) from error
     if not callable(getattr(module, "build", None)):
         raise ConfigError("experiment", "a module that defines build(config)", name)
-    return module.build(config)
+    built = module.build(config)
+    if not isinstance(built, Experiment):
+        raise TypeError(f"{dotted}.build: expected an Experiment, got {type(built).__name__}")
+    return built
 
 
 def show_list() -> None:

@@ -17,9 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import config as configs
-from experiments.programs import Programs, leaf_names, make_mesh
+from experiments.programs import Programs, make_mesh
 from experiments.run import build, parse
 from experiments.schedule import check_phases
+from experiments.structure import leaf_names
 
 PyTree = Any
 

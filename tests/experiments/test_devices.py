@@ -11,7 +11,7 @@ from experiments.checkpoint import restore_state, to_host
 from experiments.config import ConfigError
 from experiments.distributed import pick_devices
 from experiments.metrics import read
-from experiments.programs import batch_rows
+from experiments.structure import batch_rows
 from tests.experiments import toy as glue
 from tests.experiments.conftest import command
 
