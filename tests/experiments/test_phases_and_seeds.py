@@ -12,6 +12,7 @@ from experiments import loop
 from experiments.checkpoint import to_host
 from experiments.config import ConfigError
 from experiments.metrics import read
+from experiments.programs import Programs, make_mesh
 from experiments.workdir import WorkdirError
 from tests.experiments import toy as glue
 from tests.experiments.short_runs import ONE, same_states, stop_after, train
@@ -152,6 +153,17 @@ def test_mapped_seeds_equal_solo_runs_exactly(toy, tmp_path, task):
         each = [x for x in lines if "seed" in x][4 * position : 4 * position + 4]
         name = "loss" if line["kind"] == "train" else "error"
         assert line[name] == pytest.approx(np.mean([x[name] for x in each]), rel=1e-12)
+
+
+@pytest.mark.parametrize(("axis", "batched"), [("map", False), ("vmap", True)])
+def test_mapped_seeds_are_computed_one_by_one(toy, axis, batched):
+    """One seed's inputs are [8, 16]: only vmap computes on those of four at once."""
+    programs = Programs(glue.build(toy("resident")), make_mesh(ONE), 4, axis)
+    state = programs.abstract_states()
+    program = programs._program(0, debug=False)
+    text = program.lower(state, programs._data[0], None, length=5).as_text()
+    assert ("tensor<8x16xf32>" in text) != batched
+    assert ("tensor<4x8x16xf32>" in text) == batched
 
 
 def test_vmapped_seeds_are_close_to_solo_runs(toy, tmp_path):
