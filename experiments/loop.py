@@ -170,14 +170,14 @@ def _compare_machines(manifest: dict[str, Any]) -> None:
 
 
 def enter(programs: Programs, dispatch: Dispatch, state: PyTree) -> PyTree:
-    """Calls the phase's `enter` if the dispatch is the first of its phase.
+    """Returns the state that a phase starts with, of which the dispatch is the first.
 
     A checkpoint at a phase's first step holds the state before `enter`, so a run that resumes there
     calls it again on the same state; one that resumes later has its result in the state and does
     not.
     """
     phase = programs.experiment.phases[dispatch.phase]
-    if not dispatch.enters or phase.enter is None:
+    if phase.enter is None:
         return state
     after = programs.stack([phase.enter(one) for one in programs.seeds(state)])
     check_entered(phase, state, after, dispatch.start)
@@ -264,7 +264,8 @@ def _explain(run: Run, bad: Dispatch) -> NonFiniteError:
     run.checkpoints.wait()
     state, step = begin(run.programs, run.checkpoints, run.config)
     for dispatch in run.plan(step):
-        state = enter(run.programs, dispatch, state)
+        if dispatch.enters:
+            state = enter(run.programs, dispatch, state)
         if dispatch == bad:
             break
         state, _ = run.dispatch(dispatch, state, run.host_batches(dispatch))

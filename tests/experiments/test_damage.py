@@ -42,6 +42,24 @@ def change_a_dtype(workdir, step):
     rewrite(workdir, step, cast)
 
 
+def view_as_integers(workdir, step):
+    """The same bytes, another dtype: no checksum sees it."""
+
+    def view(leaves):
+        leaves["params.dense.kernel"] = leaves["params.dense.kernel"].view(np.int32)
+
+    rewrite(workdir, step, view)
+
+
+def reshape_a_leaf(workdir, step):
+    """The same bytes, another shape."""
+
+    def reshape(leaves):
+        leaves["params.dense.kernel"] = leaves["params.dense.kernel"].reshape(20, 50)
+
+    rewrite(workdir, step, reshape)
+
+
 def drop_a_leaf(workdir, step):
     rewrite(workdir, step, lambda leaves: leaves.pop("params.dense.kernel"))
 
@@ -121,6 +139,8 @@ DAMAGE = [
     flip_a_bit,
     change_a_value,
     change_a_dtype,
+    view_as_integers,
+    reshape_a_leaf,
     drop_a_leaf,
     add_a_leaf,
     truncate,

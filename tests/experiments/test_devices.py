@@ -63,7 +63,8 @@ def test_forced_devices_give_the_same_update(launcher, toy, tmp_path, one_device
     assert "not split" not in log.read_text()
 
 
-def test_the_batch_is_really_split(launcher, tmp_path):
+@pytest.mark.parametrize("task", ["host", "traced"])
+def test_the_batch_is_really_split(launcher, tmp_path, task):
     """The compiled step of 8 devices works on an eighth of the rows each, and sums over devices."""
     log = tmp_path / "log"
     flags = {
@@ -71,7 +72,7 @@ def test_the_batch_is_really_split(launcher, tmp_path):
         "--xla_dump_hlo_as_text --xla_dump_hlo_module_re=.*chunk_of_train.*"
     }
     settings = {**SETTINGS, "rows": 24, "steps": 5}
-    assert launcher.run(command(tmp_path / "run", "host", **settings), log, flags) == 0
+    assert launcher.run(command(tmp_path / "run", task, **settings), log, flags) == 0
     dumps = list((tmp_path / "hlo").glob("*after_optimizations.txt"))
     assert dumps, log.read_text()
     text = dumps[0].read_text()

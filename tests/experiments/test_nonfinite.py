@@ -1,10 +1,12 @@
 """What is not finite stops a run, and is named by update and leaf."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments import loop
 from experiments.checkpoint import to_host
+from experiments.finite import gone_bad, not_finite
 from experiments.metrics import read
 from experiments.nonfinite import NonFiniteError
 from experiments.workdir import saved_steps
@@ -32,6 +34,34 @@ def test_the_update_and_leaf_that_went_bad_are_named(toy, tmp_path, task, leaf):
     text = (tmp_path / "metrics.jsonl").read_text()
     assert "NaN" not in text
     assert max(line["step"] for line in read(tmp_path / "metrics.jsonl")) < 43
+
+
+def test_the_replay_enters_phases_as_the_run_did(toy, tmp_path):
+    """Entered at steps 7 and 26, and the last checkpoint is of step 24: a replay enters once."""
+    config = toy("cycle")
+    experiment = glue.build(config)
+
+    def after_two(state, batch):
+        after, metrics = experiment.phases[0].update(state, batch)
+        bad = (state.step == 34) & (state.flips == 2)
+        return after, metrics | {"loss": jnp.where(bad, jnp.nan, metrics["loss"])}
+
+    phases = tuple(phase._replace(update=after_two) for phase in experiment.phases)
+    with pytest.raises(NonFiniteError) as caught:
+        loop.train(experiment._replace(phases=phases), config, tmp_path, devices=ONE)
+    assert saved_steps(tmp_path) == [24]
+    assert (caught.value.step, caught.value.names) == (35, ["metric loss"])
+
+
+def test_infinities_that_are_meant_to_be_there():
+    inf, nan, one = jnp.full((2,), jnp.inf), jnp.full((2,), jnp.nan), jnp.ones(2)
+    before = {"best": inf, "kept": one, "count": jnp.zeros(2, int), "low": one, "none": inf}
+    after = {"best": one, "kept": inf, "count": jnp.ones(2, int), "low": nan, "none": inf}
+    flags = dict(zip(sorted(before), gone_bad(before, after).tolist(), strict=True))
+    assert flags == {"best": False, "kept": True, "count": False, "low": True, "none": False}
+    flags = dict(zip(sorted(after), not_finite(after).tolist(), strict=True))
+    assert flags == {"best": False, "kept": True, "count": False, "low": True, "none": True}
+    assert not_finite({}).shape == (0,)
 
 
 def test_the_seed_that_went_bad_is_named(toy, tmp_path):

@@ -130,6 +130,20 @@ def test_phases_that_would_stand_elsewhere_are_refused(toy, tmp_path):
     assert json.loads((tmp_path / "config.json").read_text())["config"]["steps"] == 40
 
 
+def test_a_folder_claimed_by_another_run_meanwhile(toy, tmp_path, monkeypatch):
+    config, other = toy(steps=20), toy(steps=20, seed=1)
+    really = workdir.fcntl.flock
+
+    def late(*args):
+        workdir.write_config(tmp_path, other)
+        return really(*args)
+
+    monkeypatch.setattr(workdir.fcntl, "flock", late)
+    with pytest.raises(WorkdirError, match="seed: 1 -> 0"):
+        train(config, tmp_path)
+    assert not (tmp_path / "metrics.jsonl").exists()
+
+
 def test_a_folder_without_its_config_is_not_taken(toy, tmp_path):
     train(toy(steps=20), tmp_path)
     (tmp_path / "config.json").unlink()
