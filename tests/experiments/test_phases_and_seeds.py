@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import loop
+from experiments import loop, workdir
 from experiments.checkpoint import to_host
 from experiments.config import ConfigError
 from experiments.metrics import read
