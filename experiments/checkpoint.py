@@ -185,7 +185,8 @@ def restore_state(
 
     Args:
       workdir: the run's folder.
-      target: a state, or its shapes and dtypes (`jax.eval_shape(experiment.init, key)`).
+      target: a state, or its shapes and dtypes (`jax.eval_shape(experiment.init, key)`); of a run
+        with several seeds every leaf has a leading seed axis (`Programs.abstract_states`).
       step: updates done; None for the latest that is good; "best" for the best by `headline`.
       headline: the experiment's `headline`, needed for "best".
 

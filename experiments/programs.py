@@ -6,6 +6,7 @@ one axis `data`, every batch is split along it, and the compiler adds the collec
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -94,6 +95,11 @@ class Programs:
         """Returns the shapes and dtypes of one (global) batch of a phase."""
         phase = self.experiment.phases[index]
         if is_host_fed(phase):
+            if len(inspect.signature(phase.batch).parameters) != 2:
+                raise ValueError(
+                    f"phase {phase.name!r}: expected a host batch(seed, step), as data is None; "
+                    "a traced batch(data, key, step) that needs no data has data=()"
+                )
             batch = phase.batch(seed, 0)
             hosts = jax.process_count()
             return jax.tree.map(lambda leaf: _global_struct(_as_on_device(leaf), hosts), batch)

@@ -302,7 +302,8 @@ class Signals:
         if self.received is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = number
-        print(f"{signal.Signals(number).name}: saving after this dispatch", file=sys.stderr)
+        # Not print: it may be what the signal interrupted.
+        os.write(2, f"{signal.Signals(number).name}: saving after this dispatch\n".encode())
 
 
 if __name__ == "__main__":

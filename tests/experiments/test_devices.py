@@ -156,14 +156,14 @@ def test_two_processes_give_the_same_update(launcher, toy, tmp_path, one_device,
 
 
 def test_two_processes_resume_and_refuse_together(launcher, toy, tmp_path, one_device):
-    words = command(tmp_path / "run", "cycle", **{**SETTINGS, "num_seeds": 2})
+    words = command(tmp_path / "run", "host", **{**SETTINGS, "num_seeds": 2})
     codes, logs = together(launcher, words, tmp_path)
     assert codes == [0, 0], logs
-    longer = command(tmp_path / "run", "cycle", **{**SETTINGS, "num_seeds": 2, "steps": 20})
+    longer = command(tmp_path / "run", "host", **{**SETTINGS, "num_seeds": 2, "steps": 20})
     codes, logs = together(launcher, longer, tmp_path)
     assert codes == [0, 0], logs
     assert "done: 20 steps" in logs[0]
-    other = command(tmp_path / "run", "cycle", **{**SETTINGS, "num_seeds": 2, "seed": 5})
+    other = command(tmp_path / "run", "host", **{**SETTINGS, "num_seeds": 2, "seed": 5})
     codes, logs = together(launcher, other, tmp_path)
     assert codes == [2, 2]
     assert "holds a run of another config" in logs[0]

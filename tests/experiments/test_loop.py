@@ -206,6 +206,14 @@ def test_what_is_wrong_by_shape_is_said_before_anything_is_written(toy, tmp_path
     assert not (tmp_path / "run").exists()
 
 
+def test_a_traced_batch_without_data_says_so(toy, tmp_path):
+    config = toy("traced")
+    wrong = broken(glue.build(config), data=None)
+    with pytest.raises(ValueError, match=r"'train': expected a host batch\(seed, step\)"):
+        loop.train(wrong, config, tmp_path / "run", devices=ONE)
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_update_that_counts_wrong_is_caught(toy, tmp_path):
     config = toy()
     experiment = glue.build(config)
