@@ -1,0 +1,82 @@
+"""A pointer network that learns to solve the Euclidean TSP by policy gradients.
+
+Command: python -m experiments.run --config=nco/tsp:20,cpu --workdir=runs/tsp20
+Expected time: 60 min on 2 cores (20,demo: 3 min). Expected number: tour length 3.91 or less, greedy.
+
+Sizes: 20, 50, 100 cities. Presets: `paper` (the seed's recipe, section 2.5.1: a critic, batch 128,
+one sample an instance; the seed does not state its number of steps), `cpu` (16 instances with 8
+samples each and the shared baseline: the same number of tours a step, faster to a good policy),
+`demo` (`cpu`, 3 minutes, then a comparison with solvers and a tour of real cities), `smoke` (seconds).
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.config import split_arg
+
+SIZES = ("20", "50", "100")
+PRESETS = ("smoke", "demo", "cpu", "paper")
+ARGUMENTS = tuple(f"{size},{preset}" for size in SIZES for preset in PRESETS)
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    size, preset = split_arg(arg or "20,cpu", sizes=SIZES, presets=PRESETS)
+    config = ConfigDict(
+        {
+            "experiment": "nco_tsp",
+            "seed": 0,
+            "num_seeds": 1,
+            "seed_axis": "map",
+            "steps": 200_000,
+            "chunk": 20,
+            "eval_every": 1000,
+            "checkpoint_every": 1000,
+            "keep_checkpoints": 3,
+            "deterministic": False,
+            "cities": int(size),
+            "batch_size": 128,
+            "num_samples": 1,
+            "baseline": "critic",
+            "baseline_decay": 0.99,
+            "rollout_period": 2500,
+            "entropy_weight": 0.0,
+            "model": {
+                "hidden": 128,
+                "embed": 128,
+                "scale": 0.08,
+                "glimpses": 1,
+                "clip": 10.0,
+                "forget_bias": 1.0,
+            },
+            "optimizer": {
+                "learning_rate": 1e-4 if size == "100" else 1e-3,
+                "decay_rate": 0.96,
+                "decay_steps": 5000,
+                "max_grad_norm": 1.0,
+            },
+            "eval": {"instances": 1000},
+            "finish": {
+                "instances": 0,
+                "samples": 1280,
+                "temperature": {"20": 2.0, "50": 2.2, "100": 1.5}[size],
+                "solvers": False,
+                "real_cities": False,
+                "search_candidates": 12_800,
+                "search_rate": 1e-6 if size == "100" else 1e-5,
+            },
+        }
+    )
+    if preset in ("cpu", "demo"):
+        config.update({"baseline": "multi_sample", "batch_size": 16, "num_samples": 8})
+        config.update({"steps": 60_000, "chunk": 10})
+    if preset == "demo":
+        config.update({"steps": 3000, "eval_every": 500, "checkpoint_every": 500})
+        config.optimizer.decay_steps = 500
+        config.finish.update({"instances": 1000, "samples": 128, "temperature": 1.0})
+        config.finish.update({"solvers": True, "real_cities": True, "search_candidates": 6400})
+        config.finish.search_rate = 1e-4
+    if preset == "smoke":
+        config.update({"steps": 20, "chunk": 5, "eval_every": 10, "checkpoint_every": 10})
+        config.update({"batch_size": 8})
+        config.model.update({"hidden": 16, "embed": 16})
+        config.eval.instances = 16
+    return config

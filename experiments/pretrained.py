@@ -1,0 +1,112 @@
+"""Trained models as two small files: `NAME.npz` (arrays, no pickles) and `NAME.json` (settings).
+
+model = pretrained.load("nco/tsp20")       # a shipped model
+model = pretrained.load("runs/demo")       # the model that a run wrote at its end
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+SHIPPED = Path(__file__).parent / "pretrained"
+_SEPARATOR = "/"
+
+
+class Pretrained(NamedTuple):
+    """A trained model.
+
+    Attributes:
+        params: nested dicts of float32 NumPy arrays.
+        config: the run's config as plain values, `config["model"]` the network's settings.
+        meta: how it was made: command, steps, seconds, machine, headline number.
+    """
+
+    params: dict[str, Any]
+    config: dict[str, Any]
+    meta: dict[str, Any]
+
+
+def save(path: str | Path, params: Any, config: dict[str, Any], meta: dict[str, Any]) -> Path:
+    """Writes `path` (ending in .npz) and the .json beside it, each atomically.
+
+    Args:
+        path: of the .npz file.
+        params: nested dicts of arrays; names hold no "/".
+        config: plain values.
+        meta: plain values.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    np.savez(buffer, **_flatten(params))
+    text = json.dumps({"config": config, "meta": meta}, indent=1, sort_keys=True, default=list)
+    for target, content in ((path.with_suffix(".json"), text.encode()), (path, buffer.getvalue())):
+        temporary = target.with_name(f".{target.name}.tmp")
+        temporary.write_bytes(content)
+        os.replace(temporary, target)
+    return path
+
+
+def load(name: str | Path) -> Pretrained:
+    """Loads a shipped model by name, the model of a run by its workdir, or an .npz file.
+
+    Raises:
+        LookupError: there is no such model; the message lists the shipped ones.
+        ValueError: the files are not a model.
+    """
+    path = _find(name)
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            params = _unflatten({key: arrays[key] for key in arrays.files})
+        described = json.loads(path.with_suffix(".json").read_text())
+        return Pretrained(params, described["config"], described["meta"])
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"{path}: expected a model (.npz with a .json beside it): {error}"
+        ) from error
+
+
+def shipped() -> list[str]:
+    """Names of the models that come with the project."""
+    found = SHIPPED.glob("**/*.npz")
+    return sorted(p.relative_to(SHIPPED).with_suffix("").as_posix() for p in found)
+
+
+def _find(name: str | Path) -> Path:
+    given = Path(name)
+    candidates = [given / "model.npz", SHIPPED / f"{name}.npz"]
+    candidates += [given] if given.suffix == ".npz" else []
+    for path in candidates:
+        if path.is_file():
+            return path
+    raise LookupError(
+        f"model {str(name)!r}: expected a workdir with model.npz, an .npz file, or one of "
+        f"{shipped() or 'no shipped models'}"
+    )
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
+    flat: dict[str, np.ndarray] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{key}{_SEPARATOR}")
+        else:
+            flat[prefix + key] = np.asarray(value)
+    return flat
+
+
+def _unflatten(flat: dict[str, np.ndarray]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for name, value in flat.items():
+        *parents, last = name.split(_SEPARATOR)
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = value
+    return tree

@@ -1,0 +1,314 @@
+"""The pointer network: an LSTM reads the items, another points at them one after the other.
+
+Shapes: `batch` instances of `items` items, `samples` solutions an instance, `hidden` units.
+
+Source: Pham 2021, ch. 2, sections 2.3.1, 2.7.1 and 2.7.2 (eqs. 2.8-2.16). Decisions where the seed
+    is silent:
+
+- The decoder starts from the encoder's last state; the embedding has no bias; the LSTM's biases
+  are drawn from
+  the same interval as every other parameter, and its forget gate has the offset 1 (see `nco.lstm`).
+- Infeasible items are masked in the glimpse as in the pointing (eq. 2.11 uses the same A). Logit
+  clipping and
+  temperature, which exist to shape the distribution that is sampled, act on the pointing only;
+  masking comes after clipping, since C tanh(-inf) = -C would leave visited items reachable.
+- The output of the glimpse is the query of the pointing; it is not fed back into the decoder's
+  state.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from nco import attention, lstm
+from nco.policy_gradient import Policy, Sample
+from nco.problems.problem import Problem
+
+Params = dict[str, Any]
+
+
+class Encoded(NamedTuple):
+    """What a decoder reads of an instance; the memory of every step.
+
+    Attributes:
+        references: float32 `[batch, items, hidden]`, enc_i.
+        carry: the encoder's last hidden and memory state, each `[batch, hidden]`.
+        glimpse: the references' side of the glimpse.
+        pointer: the references' side of the pointing.
+    """
+
+    references: Array
+    carry: lstm.Carry
+    glimpse: attention.Keys
+    pointer: attention.Keys
+
+
+def init(
+    key: Array, *, input_dim: int = 2, embed: int = 128, hidden: int = 128, scale: float = 0.08
+) -> Params:
+    """Parameters theta, uniform in [-scale, scale] (section 2.5.1); the key is consumed.
+
+    Args:
+        key: PRNG key.
+        input_dim: features an item.
+        embed: width of the items' linear embedding.
+        hidden: units of both LSTMs and of the attention.
+        scale: half-width of the interval.
+    """
+    k_embed, k_start, k_encoder, k_decoder, k_glimpse, k_pointer = jax.random.split(key, 6)
+
+    def uniform(k: Array, shape: tuple[int, ...]) -> Array:
+        return jax.random.uniform(k, shape, minval=-scale, maxval=scale)
+
+    return {
+        "embed": uniform(k_embed, (input_dim, embed)),
+        "start": uniform(k_start, (embed,)),  # <g>, the decoder's first input
+        "encoder": lstm.init(k_encoder, input_dim=embed, hidden=hidden, scale=scale),
+        "decoder": lstm.init(k_decoder, input_dim=embed, hidden=hidden, scale=scale),
+        "glimpse": attention.init(k_glimpse, hidden=hidden, scale=scale),
+        "pointer": attention.init(k_pointer, hidden=hidden, scale=scale),
+    }
+
+
+def encode(
+    params: Params, inputs: Float[Array, "batch items features"], *, forget_bias: float = 1.0
+) -> Encoded:
+    """Reads the items in their order (section 2.3.1)."""
+    weights = lstm.fold(params["encoder"], params["embed"], forget_bias=forget_bias)
+    zeros = jnp.zeros((inputs.shape[0], params["encoder"]["w_h"].shape[0]), inputs.dtype)
+    states, carry = lstm.run(weights, jnp.swapaxes(inputs, 0, 1), (zeros, zeros))
+    references = jnp.swapaxes(states, 0, 1)
+    return Encoded(
+        references,
+        carry,
+        attention.keys_of(params["glimpse"], references),
+        attention.keys_of(params["pointer"], references),
+    )
+
+
+def point(
+    params: Params,
+    encoded: Encoded,
+    states: Float[Array, "steps samples batch hidden"],
+    open_items: Bool[Array, "steps samples batch items"],
+    *,
+    temperature: float | Float[Array, ""] = 1.0,
+    glimpses: int = 1,
+    clip: float | None = 10.0,
+) -> Float[Array, "steps samples batch items"]:
+    """Log-probabilities of the next item, in nats, -inf where an item is not open.
+
+    Args:
+        params: from `init`.
+        encoded: from `encode`.
+        states: the decoder's hidden states dec_j.
+        open_items: the items that may be pointed at; at least one each.
+        temperature: T of eq. 2.15.
+        glimpses: attention glimpses before pointing (eq. 2.14), all with the same parameters.
+        clip: C of eq. 2.16; `None` leaves the logits as they are.
+    """
+    query = states
+    for _ in range(glimpses):
+        weights = attention.scores(params["glimpse"], encoded.glimpse, query)
+        weights = jax.nn.softmax(jnp.where(open_items, weights, -jnp.inf), axis=-1)
+        query = jnp.einsum("tsbn,bnh->tsbh", weights, encoded.references)
+    logits = attention.scores(params["pointer"], encoded.pointer, query)
+    logits = logits if clip is None else clip * jnp.tanh(logits)
+    return jax.nn.log_softmax(jnp.where(open_items, logits / temperature, -jnp.inf), axis=-1)
+
+
+def decode(
+    params: Params,
+    problem: Problem,
+    inputs: Float[Array, "batch items features"],
+    encoded: Encoded,
+    *,
+    num_samples: int = 1,
+    noise: Float[Array, "items samples batch items"] | None = None,
+    temperature: float | Float[Array, ""] = 1.0,
+    glimpses: int = 1,
+    clip: float | None = 10.0,
+    forget_bias: float = 1.0,
+) -> Int[Array, "samples batch items"]:
+    """Decodes `num_samples` solutions of every instance, item by item.
+
+    Each step takes the item with the largest log-probability plus noise: with Gumbel noise that is
+    a sample, without noise the greedy choice.
+
+    Args:
+        params: from `init`.
+        problem: says which items are feasible.
+        inputs: the instances.
+        encoded: from `encode`, of the same instances.
+        num_samples: solutions an instance.
+        noise: drawn before the recurrence; `None` decodes greedily.
+        temperature: see `point`.
+        glimpses: see `point`.
+        clip: see `point`.
+        forget_bias: see `nco.lstm.fold`.
+
+    Returns:
+        The items in the order of their choice; -1 after a solution is complete.
+    """
+    weights = lstm.fold(params["decoder"], params["embed"], forget_bias=forget_bias)
+    carry, problem_state = _first_state(params, problem, inputs, encoded, num_samples, forget_bias)
+
+    def body(state: tuple, noise_step: Array | None) -> tuple[tuple, Array]:
+        carry, problem_state = state
+        feasible = problem.feasible(problem_state)
+        alive = jnp.any(feasible, axis=-1)
+        log_probs = point(
+            params,
+            encoded,
+            carry[0][None],
+            (feasible | ~alive[..., None])[
+                None
+            ],  # a complete solution points anywhere, to no effect
+            temperature=temperature,
+            glimpses=glimpses,
+            clip=clip,
+        )[0]
+        perturbed = log_probs if noise_step is None else log_probs + noise_step
+        action = jnp.where(alive, jnp.argmax(perturbed, axis=-1), -1).astype(jnp.int32)
+        carry = lstm.step(weights, carry, _chosen(inputs, action))
+        return (carry, problem.step(problem_state, action)), action
+
+    _, actions = jax.lax.scan(body, (carry, problem_state), noise, length=inputs.shape[1])
+    return jnp.moveaxis(actions, 0, -1)
+
+
+def step_log_probs(
+    params: Params,
+    problem: Problem,
+    inputs: Float[Array, "batch items features"],
+    encoded: Encoded,
+    actions: Int[Array, "samples batch items"],
+    *,
+    glimpses: int = 1,
+    clip: float | None = 10.0,
+    forget_bias: float = 1.0,
+) -> tuple[Float[Array, "items samples batch items"], Bool[Array, "items samples batch"]]:
+    """Distribution of every decision along given solutions, differentiable in the parameters.
+
+    The decoder's state depends on the choices, not on the attention, so that with the choices
+    given the recurrence runs alone and the attention of all steps follows in large products.
+
+    Returns:
+        Log-probabilities over the items at each step (-inf where infeasible), and whether the step
+        is a decision (an action of -1 is none).
+    """
+    samples = actions.shape[0]
+    weights = lstm.fold(params["decoder"], params["embed"], forget_bias=forget_bias)
+    carry, problem_state = _first_state(params, problem, inputs, encoded, samples, forget_bias)
+
+    def body(problem_state: Any, action: Array) -> tuple[Any, tuple]:
+        feasible = problem.feasible(problem_state)
+        return problem.step(problem_state, action), (feasible, _chosen(inputs, action))
+
+    decided = jnp.moveaxis(actions, -1, 0)
+    _, (feasible, chosen) = jax.lax.scan(body, problem_state, decided)
+    batch, items, features = inputs.shape
+    flat = chosen[:-1].reshape(items - 1, samples * batch, features)
+    first = jax.tree.map(lambda x: x.reshape(-1, x.shape[-1]), carry)
+    later, _ = lstm.run(weights, flat, first)
+    states = jnp.concatenate([carry[0][None], later.reshape(items - 1, *carry[0].shape)])
+    taken = decided >= 0
+    log_probs = point(
+        params, encoded, states, feasible | ~taken[..., None], glimpses=glimpses, clip=clip
+    )
+    return log_probs, taken
+
+
+def policy(
+    problem: Problem, *, glimpses: int = 1, clip: float | None = 10.0, forget_bias: float = 1.0
+) -> Policy:
+    """The pointer network as a `Policy`; the arguments are those of `decode`.
+
+    A sample's log-probability and entropy are those of the policy itself, at temperature 1,
+    whatever temperature drew the sample.
+    """
+
+    def sample(
+        params: Params,
+        key: Array,
+        inputs: Array,
+        *,
+        num_samples: int = 1,
+        temperature: float | Array = 1.0,
+        greedy: bool = False,
+    ) -> Sample:
+        batch, items, _ = inputs.shape
+        encoded = encode(params, inputs, forget_bias=forget_bias)
+        # Nothing differentiates through the drawing of a sample; the scores below carry the
+        # gradient.
+        fixed, fixed_encoded = jax.lax.stop_gradient((params, encoded))
+        noise = None if greedy else jax.random.gumbel(key, (items, num_samples, batch, items))
+        actions = decode(
+            fixed,
+            problem,
+            inputs,
+            fixed_encoded,
+            num_samples=num_samples,
+            noise=noise,
+            temperature=temperature,
+            glimpses=glimpses,
+            clip=clip,
+            forget_bias=forget_bias,
+        )
+        return Sample(actions, *score(params, inputs, encoded, actions))
+
+    def score(
+        params: Params, inputs: Array, encoded: Encoded, actions: Array
+    ) -> tuple[Array, Array]:
+        log_probs, taken = step_log_probs(
+            params,
+            problem,
+            inputs,
+            encoded,
+            actions,
+            glimpses=glimpses,
+            clip=clip,
+            forget_bias=forget_bias,
+        )
+        index = jnp.maximum(jnp.moveaxis(actions, -1, 0), 0)[..., None]
+        chosen = jnp.take_along_axis(log_probs, index, axis=-1)[..., 0]
+        finite = jnp.where(log_probs > -jnp.inf, log_probs, 0.0)
+        entropy = -jnp.sum(jnp.exp(log_probs) * finite, axis=-1)
+        return (
+            jnp.sum(jnp.where(taken, chosen, 0.0), axis=0),
+            jnp.sum(jnp.where(taken, entropy, 0.0), axis=0),
+        )
+
+    def log_prob(params: Params, inputs: Array, actions: Array) -> tuple[Array, Array]:
+        return score(params, inputs, encode(params, inputs, forget_bias=forget_bias), actions)
+
+    return Policy(sample, log_prob)
+
+
+def _first_state(
+    params: Params,
+    problem: Problem,
+    inputs: Array,
+    encoded: Encoded,
+    samples: int,
+    forget_bias: float,
+) -> tuple[lstm.Carry, Any]:
+    """The decoder's state after its first input <g>, and the problem's before the first action."""
+
+    def repeated(x: Array) -> Array:
+        return jnp.broadcast_to(x[None], (samples, *x.shape))
+
+    weights = lstm.fold(params["decoder"], forget_bias=forget_bias)
+    start = jnp.broadcast_to(params["start"], (inputs.shape[0], params["start"].shape[0]))
+    carry = lstm.step(weights, encoded.carry, start)
+    return jax.tree.map(repeated, carry), problem.reset(repeated(inputs))
+
+
+def _chosen(inputs: Array, action: Array) -> Array:
+    """Features of the chosen items, [samples, batch, features]; of item 0 where there is none."""
+    index = jnp.maximum(action, 0)[..., None, None]
+    return jnp.take_along_axis(inputs[None], index, axis=2)[:, :, 0]

@@ -1,0 +1,222 @@
+"""Finding solutions with a policy: greedy decoding, the best of many samples, and Active Search.
+
+Source: Pham 2021, ch. 2, section 2.4.1 and Algorithm 2. All functions are pure and jit;
+`active_search` maps over instances with vmap.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from nco.policy_gradient import Policy, moving_average, reinforce_loss
+from nco.problems.problem import Problem
+
+PyTree = Any
+
+
+class Solutions(NamedTuple):
+    """One solution an instance.
+
+    Attributes:
+        actions: int32 `[batch, items]`, -1 after the end.
+        reward: float32 `[batch]`; a tour's length is its negative.
+    """
+
+    actions: Array
+    reward: Array
+
+
+class ActiveSearchResult(NamedTuple):
+    """What a search on one instance found.
+
+    Attributes:
+        actions: int32 `[items]`, the best solution, in the instance's own numbering.
+        reward: float32 scalar, its reward.
+        best_so_far: float32 `[steps]`, the best reward after each step.
+        mean_reward: float32 `[steps]`, the mean reward of each step's samples.
+        params: the policy's parameters at the end.
+    """
+
+    actions: Array
+    reward: Array
+    best_so_far: Array
+    mean_reward: Array
+    params: PyTree
+
+
+def greedy(
+    policy: Policy, problem: Problem, params: PyTree, inputs: Float[Array, "batch items features"]
+) -> Solutions:
+    """Takes the likeliest item at every step."""
+    actions = policy.sample(params, jax.random.key(0), inputs, greedy=True).actions  # draws nothing
+    return Solutions(actions[0], problem.reward(inputs, actions)[0])
+
+
+def best_of_samples(
+    policy: Policy,
+    problem: Problem,
+    params: PyTree,
+    key: Array,
+    inputs: Float[Array, "batch items features"],
+    *,
+    num_samples: int,
+    temperature: float | Float[Array, ""] = 1.0,
+    chunk: int = 128,
+) -> tuple[Solutions, Float[Array, "chunks batch"]]:
+    """Best of `num_samples` samples an instance, in memory that does not grow with their number.
+
+    Args:
+        policy: proposes solutions.
+        problem: scores them.
+        params: the policy's parameters.
+        key: PRNG key; consumed.
+        inputs: the instances.
+        num_samples: solutions an instance, a multiple of `chunk`.
+        temperature: T of eq. 2.15 (T* in the seed: 2.0, 2.2 and 1.5 for TSP20, 50 and 100).
+        chunk: solutions an instance that are in memory at once.
+
+    Returns:
+        The best solutions, and the best reward so far after each chunk.
+
+    Raises:
+        ValueError: `num_samples` is no positive multiple of `chunk`.
+    """
+    chunk = min(chunk, num_samples)
+    if num_samples < 1 or num_samples % chunk:
+        raise ValueError(
+            f"num_samples: expected a positive multiple of chunk={chunk}, got {num_samples}"
+        )
+
+    def body(best: Solutions, index: Array) -> tuple[Solutions, Array]:
+        sample = policy.sample(
+            params,
+            jax.random.fold_in(key, index),
+            inputs,
+            num_samples=chunk,
+            temperature=temperature,
+        )
+        best = _better(best, _best_sample(sample.actions, problem.reward(inputs, sample.actions)))
+        return best, best.reward
+
+    nothing = Solutions(
+        jnp.zeros(inputs.shape[:2], jnp.int32), jnp.full(inputs.shape[:1], -jnp.inf)
+    )
+    return jax.lax.scan(body, nothing, jnp.arange(num_samples // chunk))
+
+
+def active_search(
+    policy: Policy,
+    problem: Problem,
+    params: PyTree,
+    key: Array,
+    instance: Float[Array, "items features"],
+    *,
+    num_candidates: int,
+    batch: int = 128,
+    learning_rate: float = 1e-5,
+    decay: float = 0.99,
+    max_grad_norm: float = 1.0,
+    shuffle: bool = True,
+) -> ActiveSearchResult:
+    """Algorithm 2: policy gradients on one instance, keeping the best solution that was sampled.
+
+    Each step feeds `batch` copies of the instance, every copy in an order of its own ("we randomly
+    shuffle the input sequence"), samples one solution of each, and takes one Adam step against a
+    moving-average baseline. The baseline is `nco.policy_gradient.moving_average`, whose docstring
+    settles what Algorithm 2 leaves undefined. The first best solution is a random one (line 2).
+
+    Args:
+        policy: proposes solutions.
+        problem: scores them.
+        params: trained parameters, or fresh ones to start from scratch.
+        key: PRNG key; consumed.
+        instance: the instance.
+        num_candidates: K, solutions considered in all; the number of steps is ceil(K / batch).
+        batch: B. learning_rate: of Adam; a hundredth of training's in the seed when the parameters
+        are trained. decay: alpha of the baseline. max_grad_norm: bound on the gradient's L2 norm.
+        shuffle: whether copies are permuted.
+
+    Raises:
+        ValueError: `num_candidates` or `batch` is not positive.
+    """
+    if num_candidates < 1 or batch < 1:
+        raise ValueError(
+            f"num_candidates and batch: expected positive, got {num_candidates} and {batch}"
+        )
+    steps = math.ceil(num_candidates / batch)
+    items = instance.shape[0]
+    tx = optax.chain(optax.clip_by_global_norm(max_grad_norm), optax.adam(learning_rate))
+    baseline = moving_average(decay)
+    copies = jnp.broadcast_to(instance[None], (batch, *instance.shape))
+    k_first, k_steps = jax.random.split(key)
+
+    def body(state: tuple, step: Array) -> tuple[tuple, tuple[Array, Array]]:
+        params, opt_state, baseline_state, best = state
+        k_order, k_sample = jax.random.split(jax.random.fold_in(k_steps, step))
+        order = jnp.broadcast_to(jnp.arange(items, dtype=jnp.int32)[None], (batch, items))
+        if shuffle:
+            order = jax.random.permutation(k_order, order, axis=1, independent=True)
+        inputs = jnp.take_along_axis(copies, order[..., None], axis=1)
+
+        def loss_fn(params: PyTree) -> tuple[Array, tuple]:
+            sample = policy.sample(params, k_sample, inputs)
+            reward = jax.lax.stop_gradient(problem.reward(inputs, sample.actions))
+            advantage, new_baseline, _ = baseline.update(baseline_state, reward, inputs)
+            return reinforce_loss(sample.log_prob, advantage), (
+                sample.actions,
+                reward,
+                new_baseline,
+            )
+
+        grads, (actions, reward, new_baseline) = jax.grad(loss_fn, has_aux=True)(params)
+        updates, opt_state = tx.update(grads, opt_state, params)
+        own = jnp.take_along_axis(order, jnp.maximum(actions[0], 0), axis=1)
+        own = jnp.where(actions[0] < 0, -1, own)[:, None]  # [samples=batch, batch=1, items]
+        found = _best_sample(own, reward[0][:, None])
+        best = _better(best, found)
+        new_params = optax.apply_updates(params, updates)
+        return (new_params, opt_state, new_baseline, best), (best.reward[0], jnp.mean(reward))
+
+    first = random_solutions(problem, k_first, instance[None])
+    state = (params, tx.init(params), baseline.init(key, params, copies), first)
+    state, (best_so_far, mean_reward) = jax.lax.scan(body, state, jnp.arange(steps))
+    best = state[3]
+    return ActiveSearchResult(best.actions[0], best.reward[0], best_so_far, mean_reward, state[0])
+
+
+def random_solutions(
+    problem: Problem, key: Array, inputs: Float[Array, "batch items features"]
+) -> Solutions:
+    """Picks a feasible item uniformly at every step; the key is consumed."""
+    noise = jax.random.uniform(key, (inputs.shape[1], *inputs.shape[:2]))
+
+    def body(state: PyTree, noise_step: Array) -> tuple[PyTree, Array]:
+        feasible = problem.feasible(state)
+        choice = jnp.argmax(jnp.where(feasible, noise_step, -1.0), axis=-1)
+        action = jnp.where(jnp.any(feasible, axis=-1), choice, -1).astype(jnp.int32)
+        return problem.step(state, action), action
+
+    _, actions = jax.lax.scan(body, problem.reset(inputs), noise)
+    actions = jnp.moveaxis(actions, 0, -1)
+    return Solutions(actions, problem.reward(inputs, actions[None])[0])
+
+
+def _best_sample(actions: Array, reward: Array) -> Solutions:
+    index = jnp.argmax(reward, axis=0)
+    best = jnp.take_along_axis(actions, index[None, :, None], axis=0)[0]
+    return Solutions(best, jnp.take_along_axis(reward, index[None], axis=0)[0])
+
+
+def _better(first: Solutions, second: Solutions) -> Solutions:
+    """The better of two solutions an instance; the first where they tie."""
+    replace = second.reward > first.reward
+    return Solutions(
+        jnp.where(replace[:, None], second.actions, first.actions),
+        jnp.where(replace, second.reward, first.reward),
+    )

@@ -1,0 +1,105 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from nco import actor_critic, critic, pointer
+from nco import policy_gradient as pg
+from nco.problems import tsp
+
+
+def make(baseline, *, tx=None, num_samples=1, items=6, batch=8, **options):
+    policy = pointer.policy(tsp.problem)
+    if baseline == "greedy_rollout":
+        baseline = pg.greedy_rollout(policy, tsp.problem.reward, period=3)
+    return actor_critic.actor_critic(
+        policy,
+        baseline,
+        tx or actor_critic.seed_optimizer(),
+        init_params=lambda k: pointer.init(k, embed=16, hidden=16, scale=0.3),
+        reward=tsp.problem.reward,
+        example_inputs=jax.ShapeDtypeStruct((batch, items, 2), jnp.float32),
+        num_samples=num_samples,
+        **options,
+    )
+
+
+def seed_critic():
+    return pg.critic(
+        lambda k: critic.init(k, embed=8, hidden=8), critic.apply, actor_critic.seed_optimizer()
+    )
+
+
+def test_update_is_algorithm_1_line_by_line():
+    """Lines 6 to 14, written out with the pieces, give the same parameters."""
+    learner = make(seed_critic())
+    policy = pointer.policy(tsp.problem)
+    state = learner.init(jax.random.key(0))
+    batch = tsp.sample(jax.random.key(1), 8, 6)
+    new, metrics = jax.jit(learner.update)(state, batch)
+
+    key = jax.random.fold_in(jax.random.fold_in(state.key, 1), state.step)
+    k_sample, _ = jax.random.split(key)
+    tours = policy.sample(state.params, k_sample, batch).actions
+    length = tsp.tour_length(batch, tours[0])
+    b = critic.apply(state.baseline["params"], batch)  # predicts the reward, -L
+
+    def weighted(params):
+        return jnp.mean((length + b) * policy.log_prob(params, batch, tours)[0][0])
+
+    def mean_squared(params):
+        return jnp.mean((critic.apply(params, batch) + length) ** 2)
+
+    for loss, old, now in (
+        (weighted, state.params, new.params),
+        (mean_squared, state.baseline["params"], new.baseline["params"]),
+    ):
+        grads = jax.grad(loss)(old)
+        scale = jnp.minimum(1.0, 1.0 / optax.global_norm(grads))
+        # Adam's first step, bias-corrected: lr * g / (|g| + eps).
+        expected = jax.tree.map(
+            lambda p, g, s=scale: p - 1e-3 * s * g / (jnp.abs(s * g) + 1e-8), old, grads
+        )
+        jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, atol=2e-5), now, expected)
+    np.testing.assert_allclose(metrics["reward"], -length.mean(), rtol=1e-6)
+    assert int(new.step) == 1
+
+
+def test_seed_optimizer_clips_and_decays():
+    tx = actor_critic.seed_optimizer(1e-3, decay_steps=2)
+    params = {"w": jnp.zeros(3)}
+    state = tx.init(params)
+    sizes = []
+    for _ in range(5):
+        updates, state = tx.update({"w": jnp.array([30.0, 40.0, 0.0])}, state, params)
+        sizes.append(float(jnp.abs(updates["w"]).max()))
+    # A constant gradient makes Adam's step its learning rate: 0.96 less every second step, as a staircase.
+    np.testing.assert_allclose(sizes, [1e-3, 1e-3, 9.6e-4, 9.6e-4, 9.216e-4], rtol=1e-4)
+    first_moment = jax.tree.leaves(optax.tree_utils.tree_get(state, "mu"))[0]
+    clipped = (1 - 0.9**5) * np.array([0.6, 0.8, 0.0])
+    np.testing.assert_allclose(first_moment, clipped, rtol=1e-5)
+
+
+def test_training_shortens_tours():
+    learner = make(pg.multi_sample(), num_samples=8, batch=16, tx=optax.adam(1e-2))
+
+    @jax.jit
+    def train(state):
+        def body(state, _):
+            key = jax.random.fold_in(jax.random.fold_in(state.key, 0), state.step)
+            return learner.update(state, tsp.sample(key, 16, 6))
+
+        return jax.lax.scan(body, state, None, length=150)
+
+    _, metrics = train(learner.init(jax.random.key(0)))
+    length = -np.asarray(metrics["reward"])
+    assert length[:10].mean() > 2.95  # random tours of six cities: 6 * 0.5214 = 3.13
+    assert length[-10:].mean() < 2.45
+
+
+def test_reward_bounds_reach_the_baseline():
+    learner = make(pg.moving_average(), reward_bounds=(-1.0, 0.0))
+    state = learner.init(jax.random.key(0))
+    new, metrics = learner.update(state, tsp.sample(jax.random.key(1), 8, 6))
+    np.testing.assert_allclose(new.baseline["value"], -1.0)
+    assert metrics["reward"] < -2.0  # the reported reward is the earned one

@@ -1,0 +1,119 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from nco import pointer, search
+from nco.problems import tsp
+from tests.nco import oracle
+
+
+@pytest.fixture(scope="module")
+def model():
+    policy = pointer.policy(tsp.problem)
+    return policy, pointer.init(jax.random.key(0), embed=16, hidden=16, scale=0.3)
+
+
+def _optimum(coords):
+    return min(
+        oracle.tour_length(np.asarray(coords, np.float64), np.array(t))
+        for t in itertools.permutations(range(len(coords)))
+        if t[0] == 0
+    )
+
+
+def test_best_of_samples_is_the_minimum_of_what_was_sampled_and_never_beats_the_optimum(model):
+    policy, params = model
+    inputs = tsp.sample(jax.random.key(1), 3, 7)
+    best, curve = search.best_of_samples(
+        policy, tsp.problem, params, jax.random.key(2), inputs, num_samples=60, chunk=20
+    )
+    assert curve.shape == (3, 3)
+    assert (np.diff(curve, axis=0) >= 0).all()
+    np.testing.assert_array_equal(curve[-1], best.reward)
+    np.testing.assert_allclose(-tsp.tour_length(inputs, best.actions), best.reward, rtol=1e-6)
+    sampled = [
+        tsp.problem.reward(
+            inputs,
+            policy.sample(
+                params, jax.random.fold_in(jax.random.key(2), i), inputs, num_samples=20
+            ).actions,
+        )
+        for i in range(3)
+    ]
+    np.testing.assert_allclose(best.reward, np.concatenate(sampled).max(0), rtol=1e-6)
+    for b in range(3):
+        assert -best.reward[b] >= _optimum(inputs[b]) - 1e-5
+
+
+def test_best_of_samples_refuses_a_ragged_count(model):
+    policy, params = model
+    with pytest.raises(ValueError, match="multiple of chunk=20, got 50"):
+        search.best_of_samples(
+            policy,
+            tsp.problem,
+            params,
+            jax.random.key(0),
+            tsp.sample(jax.random.key(1), 1, 4),
+            num_samples=50,
+            chunk=20,
+        )
+
+
+def test_greedy_returns_tours_and_their_rewards(model):
+    policy, params = model
+    inputs = tsp.sample(jax.random.key(3), 4, 6)
+    found = search.greedy(policy, tsp.problem, params, inputs)
+    assert (np.sort(found.actions, axis=-1) == np.arange(6)).all()
+    np.testing.assert_allclose(found.reward, -tsp.tour_length(inputs, found.actions), rtol=1e-6)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_active_search_from_scratch_finds_the_optimum_of_a_small_instance(model, shuffle):
+    policy, params = model
+    instance = tsp.sample(jax.random.key(4), 1, 8)[0]
+    result = jax.jit(
+        lambda key: search.active_search(
+            policy,
+            tsp.problem,
+            params,
+            key,
+            instance,
+            num_candidates=16 * 120 - 3,
+            batch=16,
+            learning_rate=1e-2,
+            shuffle=shuffle,
+        )
+    )(jax.random.key(5))
+    assert result.best_so_far.shape == (120,)  # ceil(K / B)
+    assert (np.diff(result.best_so_far) >= 0).all()
+    assert sorted(result.actions.tolist()) == list(range(8))
+    np.testing.assert_allclose(-tsp.tour_length(instance, result.actions), result.reward, rtol=1e-6)
+    np.testing.assert_allclose(-result.reward, _optimum(instance), rtol=0.02)
+    # It learns: late samples are better than early ones on average.
+    assert result.mean_reward[-10:].mean() > result.mean_reward[:10].mean() + 0.1
+
+
+def test_active_search_maps_over_instances(model):
+    policy, params = model
+    instances = tsp.sample(jax.random.key(6), 2, 5)
+    keys = jax.random.split(jax.random.key(7), 2)
+
+    def run(key, instance):
+        return search.active_search(
+            policy, tsp.problem, params, key, instance, num_candidates=64, batch=16
+        ).reward
+
+    together = jax.vmap(run)(keys, instances)
+    alone = jnp.stack([run(k, x) for k, x in zip(keys, instances, strict=True)])
+    np.testing.assert_allclose(together, alone, rtol=1e-5)
+
+
+def test_random_solutions_are_uniform_permutations():
+    inputs = jnp.zeros((6000, 3, 2))
+    actions = np.asarray(search.random_solutions(tsp.problem, jax.random.key(8), inputs).actions)
+    counts = [int((actions == np.array(t)).all(1).sum()) for t in itertools.permutations(range(3))]
+    assert sum(counts) == 6000
+    assert max(counts) - min(counts) < 250
