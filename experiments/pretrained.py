@@ -44,7 +44,7 @@ def save(path: str | Path, params: Any, config: dict[str, Any], meta: dict[str, 
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
-    np.savez(buffer, **_flatten(params))
+    np.savez(buffer, **_flatten(params))  # type: ignore[arg-type]
     text = json.dumps({"config": config, "meta": meta}, indent=1, sort_keys=True, default=list)
     for target, content in ((path.with_suffix(".json"), text.encode()), (path, buffer.getvalue())):
         temporary = target.with_name(f".{target.name}.tmp")

@@ -38,15 +38,14 @@ def fold(
     """One matrix of the whole cell, for `run` and `step`: gates are `[h, x, 1]` times it.
 
     A linear embedding before the cell folds in, so that the inputs may stay as narrow as the
-    features. The columns of the three sigmoid gates are halved (exactly): sigmoid(z) = (1 + tanh(z
-    / 2)) / 2, so that one tanh serves all.
+    features. The columns of the three sigmoid gates are halved (exactly): sigmoid(z) =
+    (1 + tanh(z / 2)) / 2, so that one tanh serves all.
 
     Args:
         params: from `init`.
-        embed: the embedding's matrix; `None` where the inputs are the cell's own. forget_bias:
-        added to the forget gate, as TensorFlow's cell of the seed's time did by default; the seed
-        does
-            not mention it.
+        embed: the embedding's matrix; `None` where the inputs are the cell's own.
+        forget_bias: added to the forget gate, as TensorFlow's cell of the seed's time did by
+            default; the seed does not mention it.
     """
     hidden = params["w_h"].shape[0]
     w_x = params["w_x"] if embed is None else embed @ params["w_x"]

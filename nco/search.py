@@ -138,8 +138,11 @@ def active_search(
         key: PRNG key; consumed.
         instance: the instance.
         num_candidates: K, solutions considered in all; the number of steps is ceil(K / batch).
-        batch: B. learning_rate: of Adam; a hundredth of training's in the seed when the parameters
-        are trained. decay: alpha of the baseline. max_grad_norm: bound on the gradient's L2 norm.
+        batch: B.
+        learning_rate: of Adam; a hundredth of training's in the seed when the parameters are
+            trained.
+        decay: alpha of the baseline.
+        max_grad_norm: bound on the gradient's L2 norm.
         shuffle: whether copies are permuted.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a combinatorial problem has to say, so that a policy can propose its solutions item by item."""
+"""What a problem has to say, so that a policy can propose its solutions item by item."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""A slow float64 pointer network and critic in NumPy, written from the equations, to compare with."""
+"""A slow float64 pointer network and critic in NumPy, written from the equations."""
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 
@@ -38,7 +40,7 @@ def encode(p, x):
 
 
 def pointer_probabilities(p, x, tour, glimpses=1, clip=10.0, temperature=1.0):
-    """Distribution over the cities at each step of a given tour, `[n, n]`, for one instance `[n, 2]`."""
+    """Distribution over the cities at each step of a tour, `[n, n]`, for one instance `[n, 2]`."""
     refs, h, c = encode(p, x)
     inputs, visited, rows = p["start"], np.zeros(len(x), bool), []
     for city in tour:
@@ -69,6 +71,6 @@ def critic_value(p, x, process_steps=3):
 def tour_length(x, tour):
     """Eq. 2.1, edge by edge."""
     total = np.linalg.norm(x[tour[-1]] - x[tour[0]])
-    for a, b in zip(tour[:-1], tour[1:], strict=True):
+    for a, b in itertools.pairwise(tour):
         total += np.linalg.norm(x[a] - x[b])
     return total

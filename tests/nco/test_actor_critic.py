@@ -73,7 +73,7 @@ def test_seed_optimizer_clips_and_decays():
     for _ in range(5):
         updates, state = tx.update({"w": jnp.array([30.0, 40.0, 0.0])}, state, params)
         sizes.append(float(jnp.abs(updates["w"]).max()))
-    # A constant gradient makes Adam's step its learning rate: 0.96 less every second step, as a staircase.
+    # A constant gradient makes Adam's step its learning rate: a staircase of factors 0.96.
     np.testing.assert_allclose(sizes, [1e-3, 1e-3, 9.6e-4, 9.6e-4, 9.216e-4], rtol=1e-4)
     first_moment = jax.tree.leaves(optax.tree_utils.tree_get(state, "mu"))[0]
     clipped = (1 - 0.9**5) * np.array([0.6, 0.8, 0.0])

@@ -112,7 +112,7 @@ def test_every_tour_is_a_permutation(items):
 
 
 def test_entropy_is_that_of_the_distribution_over_tours():
-    # The mean over tours of the summed step entropies is the entropy of the tours themselves (chain rule).
+    # Chain rule: the mean of the summed step entropies is the entropy of the tours themselves.
     params, inputs, _ = _setup(items=5, batch=1)
     tours = jnp.array(list(itertools.permutations(range(5))), jnp.int32)
     log_prob, entropy = pointer.policy(tsp.problem).log_prob(params, inputs, tours[:, None])

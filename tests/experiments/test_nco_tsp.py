@@ -1,0 +1,67 @@
+import jax
+import numpy as np
+import pytest
+
+from experiments import config as configs
+from experiments import nco_tsp, pretrained
+from experiments.config import ConfigError
+from tests.contract import check_learner
+from tests.nco.test_actor_critic import make, seed_critic
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("baseline", "none"),
+        ("batch_size", "0"),
+        ("model.hidden", "-1"),
+        ("optimizer.learning_rate", "0.0"),
+        ("finish.temperature", "-2.0"),
+    ],
+)
+def test_an_impossible_value_names_its_key(key, value):
+    config = configs.load("nco/tsp:20,smoke", [(key, value)])
+    with pytest.raises(ConfigError, match=key.split(".")[-1]):
+        nco_tsp.build(config)
+
+
+def test_shared_baseline_needs_two_samples():
+    config = configs.load("nco/tsp:20,smoke", [("baseline", "multi_sample")])
+    with pytest.raises(ConfigError, match="num_samples"):
+        nco_tsp.build(config)
+
+
+def test_paper_preset_holds_the_seeds_values():
+    config = configs.load("nco/tsp:100,paper")
+    assert (config.batch_size, config.num_samples, config.baseline) == (128, 1, "critic")
+    assert config.optimizer.to_dict() == {
+        "learning_rate": 1e-4,
+        "decay_rate": 0.96,
+        "decay_steps": 5000,
+        "max_grad_norm": 1.0,
+    }
+    assert (config.model.hidden, config.model.scale, config.model.clip) == (128, 0.08, 10.0)
+    assert [configs.load(f"nco/tsp:{n},paper").finish.temperature for n in (20, 50, 100)] == [
+        2.0,
+        2.2,
+        1.5,
+    ]
+
+
+def test_finish_compares_and_saves_a_model(tmp_path):
+    small = [("cities", "6"), ("finish.instances", "3"), ("finish.samples", "4")]
+    config = configs.load("nco/tsp:20,smoke", small)
+    experiment = nco_tsp.build(config)
+    state = jax.jit(experiment.init)(jax.random.key(0))
+    rows = experiment.finish(state, tmp_path)
+    values = {row["name"]: row["value"] for row in rows}
+    assert values["tsp6 best of 4"] < values["tsp6 greedy"] + 1e-6
+    loaded = pretrained.load(tmp_path)
+    jax.tree.map(np.testing.assert_array_equal, loaded.params, state.params)
+    assert (tmp_path / "tours.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("baseline", ["critic", "greedy_rollout"])
+def test_learners_keep_the_contract(baseline):
+    learner = make(seed_critic() if baseline == "critic" else baseline)
+    check_learner(learner, np.random.default_rng(0).uniform(size=(8, 6, 2)).astype(np.float32))

@@ -1,0 +1,34 @@
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import pretrained
+from nco import pointer
+
+
+def test_a_saved_model_loads_from_its_file_and_its_workdir(tmp_path):
+    params = pointer.init(jax.random.key(0), embed=4, hidden=4)
+    path = pretrained.save(tmp_path / "model.npz", params, {"model": {"clip": 10.0}}, {"step": 3})
+    for name in (path, tmp_path):
+        loaded = pretrained.load(name)
+        assert jax.tree.structure(loaded.params) == jax.tree.structure(params)
+        jax.tree.map(np.testing.assert_array_equal, loaded.params, params)
+        assert loaded.config == {"model": {"clip": 10.0}}
+        assert loaded.meta == {"step": 3}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model.json", "model.npz"]
+
+
+def test_a_missing_or_foreign_model_is_refused_with_the_choices(tmp_path):
+    with pytest.raises(LookupError, match="expected a workdir with model.npz"):
+        pretrained.load("nco/nothing")
+    (tmp_path / "model.json").write_text(json.dumps({"config": {}, "meta": {}}))
+    np.savez(tmp_path / "model.npz", bad=np.array([{}], dtype=object))  # would need pickle
+    with pytest.raises(ValueError, match="expected a model"):
+        pretrained.load(tmp_path)
+
+
+def test_every_shipped_model_loads():
+    for name in pretrained.shipped():
+        assert pretrained.load(name).params
