@@ -21,7 +21,7 @@ def test_a_saved_model_loads_from_its_file_and_its_workdir(tmp_path):
 
 
 def test_a_missing_or_foreign_model_is_refused_with_the_choices(tmp_path):
-    with pytest.raises(LookupError, match="expected a workdir with model.npz"):
+    with pytest.raises(LookupError, match=r"expected a workdir with model\.npz"):
         pretrained.load("nco/nothing")
     (tmp_path / "model.json").write_text(json.dumps({"config": {}, "meta": {}}))
     np.savez(tmp_path / "model.npz", bad=np.array([{}], dtype=object))  # would need pickle
