@@ -97,14 +97,19 @@ def _additive_scores_backward(
         # d tanh(x) / dx = 4 half (1 - half); the factor 4 v, common to all steps, comes after
         # the loop.
         slope = grad_step[..., None] * (half * (1.0 - half))
-        sum_keys = sum_keys + jnp.sum(slope, axis=0)
+        # Summed over samples after the loop: on a CPU that reduction is slower than all else here.
+        sum_keys = sum_keys + slope
         sum_v = sum_v + jnp.einsum("sbn,sbnh->h", grad_step, half)
         return (sum_keys, sum_v), jnp.sum(slope, axis=2)
 
-    zeros = (jnp.zeros_like(exponential), jnp.zeros_like(v))
+    samples = queries.shape[1]
+    zeros = (jnp.zeros((samples, *exponential.shape), exponential.dtype), jnp.zeros_like(v))
     (sum_keys, sum_v), sum_queries = jax.lax.scan(body, zeros, (queries, grad))
     scale = 4.0 * v
-    grad_keys, grad_queries = scale[None, None] * sum_keys, scale[None, None, None] * sum_queries
+    grad_keys, grad_queries = (
+        scale[None, None] * jnp.sum(sum_keys, axis=0),
+        scale[None, None, None] * sum_queries,
+    )
     return grad_keys, None, grad_queries, jnp.sum(grad) - 2.0 * sum_v
 
 

@@ -69,8 +69,8 @@ def get_config(arg: str = "") -> ConfigDict:
         config.update({"baseline": "multi_sample", "batch_size": 16, "num_samples": 8})
         config.update({"steps": 60_000, "chunk": 10})
     if preset == "demo":
-        config.update({"steps": 3000, "eval_every": 500, "checkpoint_every": 500})
-        config.optimizer.decay_steps = 500
+        config.update({"steps": 1500, "eval_every": 250, "checkpoint_every": 250})
+        config.optimizer.decay_steps = 100
         config.finish.update({"instances": 1000, "samples": 128, "temperature": 1.0})
         config.finish.update({"solvers": True, "real_cities": True, "search_candidates": 6400})
         config.finish.search_rate = 1e-4
