@@ -43,6 +43,7 @@ def build(config: ConfigDict) -> Experiment:
         example_inputs=jax.ShapeDtypeStruct(shape, jnp.float32),
         num_samples=config.num_samples,
         entropy_weight=config.entropy_weight,
+        reward_bounds=tuple(config.reward_bounds) or None,
     )
 
     def batch(_: Any, key: Any, step: Any) -> Any:
@@ -76,12 +77,16 @@ def _check(config: ConfigDict) -> None:
     check_float(config, "baseline_decay", low=0.0, high=1.0)
     check_int(config, "rollout_period", low=1)
     check_float(config, "entropy_weight", low=0.0)
+    bounds = tuple(config.reward_bounds)
+    numbers = all(isinstance(bound, int | float) for bound in bounds)
+    if bounds and not (numbers and len(bounds) == 2 and bounds[0] < bounds[1]):
+        raise ConfigError("reward_bounds", "nothing, or a lower and an upper bound", bounds)
     for key in ("learning_rate", "decay_rate", "max_grad_norm"):
         check_float(config, f"optimizer.{key}", positive=True)
     check_int(config, "optimizer.decay_steps", low=1)
     for key in ("hidden", "embed"):
         check_int(config, f"model.{key}", low=1, high=4096)
-    check_float(config, "model.scale", positive=True)
+    check_float(config, "model.scale", low=0.0)
     check_int(config, "model.glimpses", low=0, high=10)
     check_float(config, "model.clip", low=0.0)
     check_float(config, "model.forget_bias")
@@ -98,7 +103,9 @@ def _check(config: ConfigDict) -> None:
 
 
 def _widths(config: ConfigDict) -> dict[str, Any]:
-    return {key: config.model[key] for key in ("embed", "hidden", "scale")}
+    model = config.model
+    scale = model.scale or None  # 0 means LeCun's
+    return {"embed": model.embed, "hidden": model.hidden, "scale": scale}
 
 
 def _policy(config: ConfigDict) -> Policy:

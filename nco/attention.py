@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from nco import initializers
+
 Params = dict[str, Array]
 
 # exp(2a) exp(2b) stays finite in float32 for |a|, |b| up to this bound; tanh(21) is 1 to the
@@ -34,12 +36,12 @@ class Keys(NamedTuple):
     exponential: Array
 
 
-def init(key: Array, *, hidden: int, scale: float = 0.08) -> Params:
-    """Matrices `[hidden, hidden]` and v `[hidden]`, uniform in [-scale, scale]."""
+def init(key: Array, *, hidden: int, scale: float | None = 0.08) -> Params:
+    """Matrices `[hidden, hidden]` and v `[hidden]`, by `nco.initializers.uniform`."""
     shapes = {"w_ref": (hidden, hidden), "w_q": (hidden, hidden), "v": (hidden,)}
     keys = jax.random.split(key, len(shapes))
     return {
-        name: jax.random.uniform(k, shape, minval=-scale, maxval=scale)
+        name: initializers.uniform(k, shape, scale)
         for k, (name, shape) in zip(keys, shapes.items(), strict=True)
     }
 

@@ -14,30 +14,32 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from nco import attention, lstm
+from nco import attention, initializers, lstm
 
 Params = dict[str, Any]
 
 
 def init(
-    key: Array, *, input_dim: int = 2, embed: int = 128, hidden: int = 128, scale: float = 0.08
+    key: Array,
+    *,
+    input_dim: int = 2,
+    embed: int = 128,
+    hidden: int = 128,
+    scale: float | None = 0.08,
 ) -> Params:
-    """Parameters theta_v, uniform in [-scale, scale]; the key is consumed."""
+    """Parameters theta_v, by `nco.initializers.uniform`; the key is consumed."""
     k_embed, k_encoder, k_process, k_glimpse, k_1, k_2, k_3, k_4 = jax.random.split(key, 8)
-
-    def uniform(k: Array, shape: tuple[int, ...]) -> Array:
-        return jax.random.uniform(k, shape, minval=-scale, maxval=scale)
-
+    uniform = initializers.uniform
     return {
-        "embed": uniform(k_embed, (input_dim, embed)),
+        "embed": uniform(k_embed, (input_dim, embed), scale),
         "encoder": lstm.init(k_encoder, input_dim=embed, hidden=hidden, scale=scale),
         "process": lstm.init(k_process, input_dim=hidden, hidden=hidden, scale=scale),
         "glimpse": attention.init(k_glimpse, hidden=hidden, scale=scale),
         "head": {
-            "w_1": uniform(k_1, (hidden, hidden)),
-            "b_1": uniform(k_2, (hidden,)),
-            "w_2": uniform(k_3, (hidden, 1)),
-            "b_2": uniform(k_4, (1,)),
+            "w_1": uniform(k_1, (hidden, hidden), scale),
+            "b_1": uniform(k_2, (hidden,), scale, bias=True),
+            "w_2": uniform(k_3, (hidden, 1), scale),
+            "b_2": uniform(k_4, (1,), scale, bias=True),
         },
     }
 

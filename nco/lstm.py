@@ -11,12 +11,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from nco import initializers
+
 Params = dict[str, Array]
 Carry = tuple[Array, Array]  # hidden and memory state, each [..., hidden]
 
 
-def init(key: Array, *, input_dim: int, hidden: int, scale: float = 0.08) -> Params:
-    """Weights and biases drawn uniformly from [-scale, scale]; the key is consumed.
+def init(key: Array, *, input_dim: int, hidden: int, scale: float | None = 0.08) -> Params:
+    """Weights and biases by `nco.initializers.uniform`; the key is consumed.
 
     Gates stand in the order input, forget, output, candidate: `w_x` is `[input_dim, 4 hidden]`,
     `w_h` is `[hidden, 4 hidden]`, `b` is `[4 hidden]`.
@@ -24,7 +26,7 @@ def init(key: Array, *, input_dim: int, hidden: int, scale: float = 0.08) -> Par
     shapes = {"w_x": (input_dim, 4 * hidden), "w_h": (hidden, 4 * hidden), "b": (4 * hidden,)}
     keys = jax.random.split(key, len(shapes))
     return {
-        name: jax.random.uniform(k, shape, minval=-scale, maxval=scale)
+        name: initializers.uniform(k, shape, scale, bias=name == "b")
         for k, (name, shape) in zip(keys, shapes.items(), strict=True)
     }
 

@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from nco import attention, lstm
+from nco import attention, initializers, lstm
 from nco.policy_gradient import Policy, Sample
 from nco.problems.problem import Problem
 
@@ -48,7 +48,12 @@ class Encoded(NamedTuple):
 
 
 def init(
-    key: Array, *, input_dim: int = 2, embed: int = 128, hidden: int = 128, scale: float = 0.08
+    key: Array,
+    *,
+    input_dim: int = 2,
+    embed: int = 128,
+    hidden: int = 128,
+    scale: float | None = 0.08,
 ) -> Params:
     """Parameters theta, uniform in [-scale, scale] (section 2.5.1); the key is consumed.
 
@@ -57,16 +62,13 @@ def init(
         input_dim: features an item.
         embed: width of the items' linear embedding.
         hidden: units of both LSTMs and of the attention.
-        scale: half-width of the interval.
+        scale: half-width of the interval; `None` gives each parameter its own
+            (`nco.initializers`).
     """
     k_embed, k_start, k_encoder, k_decoder, k_glimpse, k_pointer = jax.random.split(key, 6)
-
-    def uniform(k: Array, shape: tuple[int, ...]) -> Array:
-        return jax.random.uniform(k, shape, minval=-scale, maxval=scale)
-
     return {
-        "embed": uniform(k_embed, (input_dim, embed)),
-        "start": uniform(k_start, (embed,)),  # <g>, the decoder's first input
+        "embed": initializers.uniform(k_embed, (input_dim, embed), scale),
+        "start": initializers.uniform(k_start, (embed,), scale),  # <g>, the decoder's first input
         "encoder": lstm.init(k_encoder, input_dim=embed, hidden=hidden, scale=scale),
         "decoder": lstm.init(k_decoder, input_dim=embed, hidden=hidden, scale=scale),
         "glimpse": attention.init(k_glimpse, hidden=hidden, scale=scale),

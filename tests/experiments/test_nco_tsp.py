@@ -5,6 +5,7 @@ import pytest
 from experiments import config as configs
 from experiments import nco_tsp, pretrained
 from experiments.config import ConfigError
+from nco.policy_gradient import moving_average, multi_sample
 from tests.contract import check_learner
 from tests.nco.test_actor_critic import make, seed_critic
 
@@ -61,7 +62,8 @@ def test_finish_compares_and_saves_a_model(tmp_path):
     assert (tmp_path / "tours.png").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("baseline", ["critic", "greedy_rollout"])
+@pytest.mark.parametrize("baseline", nco_tsp.BASELINES)
 def test_learners_keep_the_contract(baseline):
-    learner = make(seed_critic() if baseline == "critic" else baseline)
+    made = {"critic": seed_critic, "moving_average": moving_average, "multi_sample": multi_sample}
+    learner = make(made.get(baseline, lambda: "greedy_rollout")(), num_samples=2)
     check_learner(learner, np.random.default_rng(0).uniform(size=(8, 6, 2)).astype(np.float32))

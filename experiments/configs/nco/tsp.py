@@ -40,6 +40,7 @@ def get_config(arg: str = "") -> ConfigDict:
             "baseline_decay": 0.99,
             "rollout_period": 2500,
             "entropy_weight": 0.0,
+            "reward_bounds": (),  # or a lower and an upper one, for rewards to be clipped to
             "model": {
                 "hidden": 128,
                 "embed": 128,
