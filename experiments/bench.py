@@ -277,7 +277,7 @@ def result_rows(done: Measured, suffix: str = "") -> list[dict[str, Any]]:
     def row(metric: str, values: Sequence[float], **more: Any) -> dict[str, Any]:
         low, middle, high = spread(values)
         numbers = {"value": middle, "low": low, "high": high, "n": len(values), "unit": "round"}
-        named = {"name": kernel.name + suffix, "metric": metric, "config": settings}
+        named = {"name": kernel.name + suffix, "metric": metric, "config": words_of(settings)}
         return {**named, **numbers, **more}
 
     per_run = [kernel.items / rate for rate in done.rates]
@@ -287,26 +287,34 @@ def result_rows(done: Measured, suffix: str = "") -> list[dict[str, Any]]:
     ]
     if done.peer_rates and kernel.peer is not None:
         label = kernel.peer.label
-        theirs = {"source": done.peer["name"], "config": settings | {"peer": dict(done.peer)}}
+        both = words_of(settings | {"peer": dict(done.peer)})
+        theirs = {"source": done.peer["name"], "config": both}
         found.append(row(f"ratio_to_{label}", done.ratios, **theirs))
         found.append(row(f"{label}_{kernel.unit}s_per_second", done.peer_rates, **theirs))
     return found
+
+
+def words_of(settings: Mapping[str, Any]) -> str:
+    """Returns settings in one line, nested ones by dotted names.
+
+    >>> words_of({"batch": 128, "floor_ms": {"matrix": 1.5}})
+    'batch=128 floor_ms.matrix=1.5'
+    """
+    from experiments.config import flatten
+
+    return " ".join(f"{name}={value}" for name, value in flatten(settings).items())
 
 
 def write(
     path: Path, measured: Sequence[Measured], known: dict[str, Any], flags: argparse.Namespace
 ) -> None:
     """Puts the rows into a result file; rows that were not measured now stay as they are."""
-    from experiments import rows
+    from experiments import results_table, rows
 
     suffix = "" if flags.cores is None else f"-{flags.cores}core"
     known = known | {"machine": rows.machine(), "commit": rows.commit()}
     new = [rows.complete(row, known) for done in measured for row in result_rows(done, suffix)]
-    replaced = {(row["name"], row["metric"]) for row in new}
-    before = rows.read(path).get("rows", [])
-    kept = [row for row in before if (row["name"], row["metric"]) not in replaced]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows.write(path, "Speed, against this machine's floor and against peers", [*kept, *new])
+    results_table.write_table(path, "Speed, against this machine's floor and against peers", new)
     print(f"\nwrote {path}")
 
 

@@ -14,6 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from experiments.config import ConfigError
 
+MOST_CPU_DEVICES = 4096
 # Above 1 where SLURM or Open MPI started several processes for one run.
 LAUNCHED = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 
@@ -45,6 +46,17 @@ def join(coordinator: str | None, process_id: int | None, num_processes: int | N
     if not 0 <= process_id < num_processes:
         raise ConfigError("--process_id", f"from 0 to {num_processes - 1}", process_id)
     jax.distributed.initialize(coordinator, num_processes, process_id)
+
+
+def make_cpu_devices(number: int) -> None:
+    """Makes this process's CPU `number` devices; jax must not have started.
+
+    Raises:
+      ConfigError: the number is out of range.
+    """
+    if not 1 <= number <= MOST_CPU_DEVICES:
+        raise ConfigError("--cpu_devices", f"from 1 to {MOST_CPU_DEVICES}", number)
+    jax.config.update("jax_num_cpu_devices", number)
 
 
 def pick_devices(number: int | None) -> list[Any]:

@@ -1,6 +1,7 @@
 """Tables and figures: from run folders, and into the README files.
 
     python -m experiments.report runs/a runs/b    # a report on runs, in runs/report/report.md
+    python -m experiments.report runs/a --record nco/demo   # their result rows, into results/
     python -m experiments.report --tables         # the tables of every README.md, from results/
     python -m experiments.report --tables --check # only tell whether they are up to date
 
@@ -31,6 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--out", metavar="DIR", type=Path, help="default: `report` beside or inside the runs"
     )
+    parser.add_argument(
+        "--record",
+        metavar="GROUP/TABLE",
+        help="put the runs' result rows into a table of results/, in place of those they repeat",
+    )
+    parser.add_argument("--title", help="with --record: the table's title, where it is new")
     parser.add_argument("--tables", action="store_true", help="write the tables of README files")
     parser.add_argument("--check", action="store_true", help="with --tables: write nothing")
     parser.add_argument("--no_figures", action="store_true", help="tables only: no matplotlib")
@@ -39,9 +46,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("expected either run folders or --tables")
     if options.check and not options.tables:
         parser.error("--check goes with --tables")
+    if options.record and options.tables:
+        parser.error("--record goes with run folders")
+    if options.title and not options.record:
+        parser.error("--title goes with --record")
     try:
         if options.tables:
             return tables(ROOT, check=options.check)
+        if options.record:
+            print(record(options.workdirs, results_table.table_path(options.record), options.title))
+            return 0
         for path in write_report(options.workdirs, options.out, draw=not options.no_figures):
             print(path)
     except (ImportError, OSError, ReportError, WorkdirError, results_table.TableError) as error:
@@ -60,6 +74,27 @@ def tables(root: Path, *, check: bool = False) -> int:
     if not changed:
         print("every table is up to date")
     return 1 if check and changed else 0
+
+
+def record(workdirs: Sequence[Path], path: Path, title: str | None = None) -> Path:
+    """Put the result rows of finished runs into a results file; returns its path.
+
+    Raises:
+      ReportError: a folder is no run's, or has no result rows; or a new table has no title.
+      TableError: a row is not as agreed. Nothing is written then.
+    """
+    found = []
+    for folder in workdirs:
+        run = curves.read_run(folder.expanduser().resolve())
+        if not run.rows:
+            raise ReportError(f"{folder}: expected a finished run with result rows; it has none")
+        found += run.rows
+    if title is None:
+        if not path.exists():
+            raise ReportError(f"{path}: expected --title, since the table is new")
+        title = results_table.read_table(path).title
+    results_table.write_table(path, title, found)
+    return path
 
 
 def write_report(

@@ -25,7 +25,7 @@ from experiments.rows import FIELDS, Row
 from experiments.workdir import replace_text
 
 RESULTS = Path(__file__).parent / "results"
-UNITS = ("seed", "instance")
+UNITS = ("seed", "instance", "round")  # a round is one of a benchmark's, in turns with its peer
 COMMANDS = ("python -m experiments.", "make ")
 _STARTED = time.monotonic()
 
@@ -102,7 +102,7 @@ def row(
       name: what was measured; rows of a GPU and of a CPU differ here.
       metric: snake_case, with the physical unit at its end where there is one (`step_seconds`).
       value: the number; or an `Interval`, which brings low, high and n.
-      unit: what n counts and the interval is over, "seed" or "instance".
+      unit: what n counts and the interval is over: "seed", "instance", or "round".
       command: measures it again; starts with `python -m experiments.` or `make `.
       low: of the 95% interval; the value itself by default.
       high: the same.

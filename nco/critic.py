@@ -57,7 +57,7 @@ def apply(
         params: from `init`.
         inputs: the instances.
         process_steps: P.
-        forget_bias: see `nco.lstm.step`.
+        forget_bias: see `nco.lstm.fold`.
     """
     head = params["head"]
     encoder = lstm.fold(params["encoder"], params["embed"], forget_bias=forget_bias)

@@ -12,12 +12,12 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 
 def uniform(
     key: Array, shape: tuple[int, ...], scale: float | None, *, bias: bool = False
-) -> Float[Array, "..."]:
+) -> Array:
     """Draws a parameter from an interval around zero; the key is consumed.
 
     Args:

@@ -65,14 +65,18 @@ def step(
 
 
 def run(
-    weights: Float[Array, "rows gates"], inputs: Float[Array, "length batch features"], carry: Carry
-) -> tuple[Float[Array, "length batch hidden"], Carry]:
+    weights: Float[Array, "rows gates"],
+    inputs: Float[Array, "length *batch features"],
+    carry: Carry,
+) -> tuple[Float[Array, "length *batch hidden"], Carry]:
     """Runs the cell over time-major inputs; returns every hidden state and the last carry.
+
+    Batch axes are never merged, so that any of them may be split over devices.
 
     Args:
         weights: from `fold`.
         inputs: the sequence.
-        carry: hidden and memory state before the first step, each `[batch, hidden]`.
+        carry: hidden and memory state before the first step, each `[*batch, hidden]`.
     """
     states, memory = _run(weights, inputs, *carry)
     return states, (states[-1] if len(inputs) else carry[0], memory)
@@ -146,7 +150,10 @@ def _run_backward(residuals: tuple, grads: tuple[Array, Array]) -> tuple[Array, 
     (grad_hidden, grad_memory), grad_gates = jax.lax.scan(
         body, (zeros, grad_memory), stored, reverse=True
     )
-    grad_weights = jnp.einsum("tbr,tbg->rg", _with_input(before, inputs), grad_gates)
+    over_time_and_batch = tuple(range(inputs.ndim - 1))
+    grad_weights = jnp.tensordot(
+        _with_input(before, inputs), grad_gates, axes=(over_time_and_batch, over_time_and_batch)
+    )
     grad_inputs = grad_gates @ weights[hidden:-1].T
     return grad_weights, grad_inputs, grad_hidden, grad_memory
 

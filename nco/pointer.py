@@ -2,16 +2,16 @@
 
 Shapes: `batch` instances of `items` items, `samples` solutions an instance, `hidden` units.
 
-Source: Pham 2021, ch. 2, sections 2.3.1, 2.7.1 and 2.7.2 (eqs. 2.8-2.16). Decisions where the seed
-    is silent:
+Source: Pham 2021, ch. 2, sections 2.3.1, 2.7.1 and 2.7.2 (eqs. 2.8-2.16).
+Decisions where the seed is silent:
 
 - The decoder starts from the encoder's last state; the embedding has no bias; the LSTM's biases
-  are drawn from
-  the same interval as every other parameter, and its forget gate has the offset 1 (see `nco.lstm`).
+  are drawn from the same interval as every other parameter, and its forget gate has the offset 1
+  (see `nco.lstm`).
 - Infeasible items are masked in the glimpse as in the pointing (eq. 2.11 uses the same A). Logit
-  clipping and
-  temperature, which exist to shape the distribution that is sampled, act on the pointing only;
-  masking comes after clipping, since C tanh(-inf) = -C would leave visited items reachable.
+  clipping and temperature, which exist to shape the distribution that is sampled, act on the
+  pointing only; masking comes after clipping, since C tanh(-inf) = -C would leave visited items
+  reachable.
 - The output of the glimpse is the query of the pointing; it is not fed back into the decoder's
   state.
 """
@@ -167,9 +167,8 @@ def decode(
             params,
             encoded,
             carry[0][None],
-            (feasible | ~alive[..., None])[
-                None
-            ],  # a complete solution points anywhere, to no effect
+            # A complete solution points anywhere, to no effect.
+            (feasible | ~alive[..., None])[None],
             temperature=temperature,
             glimpses=glimpses,
             clip=clip,
@@ -213,11 +212,8 @@ def step_log_probs(
 
     decided = jnp.moveaxis(actions, -1, 0)
     _, (feasible, chosen) = jax.lax.scan(body, problem_state, decided)
-    batch, items, features = inputs.shape
-    flat = chosen[:-1].reshape(items - 1, samples * batch, features)
-    first = jax.tree.map(lambda x: x.reshape(-1, x.shape[-1]), carry)
-    later, _ = lstm.run(weights, flat, first)
-    states = jnp.concatenate([carry[0][None], later.reshape(items - 1, *carry[0].shape)])
+    later, _ = lstm.run(weights, chosen[:-1], carry)
+    states = jnp.concatenate([carry[0][None], later])
     taken = decided >= 0
     log_probs = point(
         params, encoded, states, feasible | ~taken[..., None], glimpses=glimpses, clip=clip

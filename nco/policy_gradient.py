@@ -28,9 +28,9 @@ class Sample(NamedTuple):
     """Objects drawn from a policy.
 
     Attributes:
-        actions: pytree, leaves `[samples, batch, ...]`. log_prob: float32 `[samples, batch]`,
-        nats, summed over one object's decisions; differentiable in the
-            policy's parameters (the actions are not).
+        actions: pytree, leaves `[samples, batch, ...]`.
+        log_prob: float32 `[samples, batch]`, nats, summed over one object's decisions;
+            differentiable in the policy's parameters (the actions are not).
         entropy: float32 `[samples, batch]`, nats, the decisions' entropies summed along the
             sampled object.
     """
@@ -45,11 +45,9 @@ class Policy(NamedTuple):
 
     Attributes:
         sample: `(params, key, inputs, *, num_samples=1, temperature=1.0, greedy=False) -> Sample`;
-            the key is
-            consumed.
+            the key is consumed.
         log_prob: `(params, inputs, actions) -> (log_prob, entropy)`, each `[samples, batch]`:
-            scores given
-            actions, for off-policy losses, PPO, or rewards that the host computes.
+            scores given actions, for off-policy losses, PPO, or rewards that the host computes.
     """
 
     sample: Callable[..., Sample]
@@ -61,8 +59,8 @@ class Baseline(NamedTuple):
 
     Attributes:
         init: `(key, params, inputs) -> baseline_state`; `params` are the policy's, `inputs` an
-        example batch. update: `(baseline_state, reward [samples, batch], inputs, *, params=None,
-        key=None) ->
+            example batch.
+        update: `(baseline_state, reward [samples, batch], inputs, *, params=None, key=None) ->
             (advantage [samples, batch], baseline_state, Metrics)`. The advantage uses the state
             *before* the update, so that no sample's baseline depends on the sample itself and the
             estimator stays unbiased.
@@ -77,8 +75,7 @@ class Learner(NamedTuple):
 
     Attributes:
         init: `(key) -> State`, a frozen dataclass that holds all that must survive a kill, among
-            it `step`
-            (int32 scalar) and `key` (folded in, never split).
+            it `step` (int32 scalar) and `key` (folded in, never split).
         update: `(state, batch) -> (State, Metrics)`, traced: jit, scan, vmap or shard it.
     """
 

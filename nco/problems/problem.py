@@ -19,13 +19,14 @@ class Problem(NamedTuple):
 
     Attributes:
         name: short name, e.g. `"tsp"`.
-        input_dim: features an item. sample: `(key, batch, items) -> float32 [batch, items,
-        input_dim]`, random instances; the key is consumed. reset: `(inputs [..., items,
-        input_dim]) -> state`, the state before the first action. feasible: `(state) -> bool [...,
-        items]`, the items that may come next. step: `(state, action int32 [...]) -> state`.
+        input_dim: features an item.
+        sample: `(key, batch, items) -> float32 [batch, items, input_dim]`, random instances; the
+            key is consumed.
+        reset: `(inputs [..., items, input_dim]) -> state`, the state before the first action.
+        feasible: `(state) -> bool [..., items]`, the items that may come next.
+        step: `(state, action int32 [...]) -> state`.
         reward: `(inputs [batch, items, input_dim], actions int32 [samples, batch, items]) ->
-        float32
-            [samples, batch]`; maximised.
+            float32 [samples, batch]`; maximised.
     """
 
     name: str

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from experiments import bench, bench_nco, bench_peers, floor, kernel, rows
+from experiments import bench, bench_nco, bench_peers, floor, kernel, results_table
 from experiments.peers import rl4co_tsp
 from parallel.jaxpr import cost
 
@@ -101,9 +101,10 @@ def test_training_kernel_counts_and_does_all_its_updates():
 def test_command_prints_a_table_and_writes_rows(tmp_path, capsys):
     path = tmp_path / "results" / "speed.json"
     path.parent.mkdir()
-    other = rows.complete({"name": "other", "metric": "m", "value": 1.0}, {})
-    stale = rows.complete({"name": "tsp5-greedy", "metric": "fraction_of_floor", "value": 9.0}, {})
-    rows.write(path, "old", [other, stale])
+    options = {"unit": "round", "command": "make bench"}
+    other = results_table.row("other", "m", 1.0, **options)
+    stale = results_table.row("tsp5-greedy", "fraction_of_floor", 9.0, **options)
+    results_table.write_table(path, "old", [other, stale])
     arguments = ["nco", *TINY, "--only", "tsp5-[gs]*", "--json", str(path)]
     assert bench.main(arguments) == 0
     printed = capsys.readouterr().out
@@ -120,9 +121,9 @@ def test_command_prints_a_table_and_writes_rows(tmp_path, capsys):
     assert 0 < rate["low"] <= rate["value"] <= rate["high"]
     assert rate["n"] == 2
     assert rate["command"].startswith("python -m experiments.bench nco --tiny")
-    assert rate["config"]["batch"] == 8
+    assert "batch=8 " in rate["config"]
     fraction = found["tsp5-greedy", "fraction_of_floor"]
-    assert fraction["config"]["floor_ms"]["matrix"] > 0
+    assert "floor_ms.matrix=" in fraction["config"]
     assert fraction["n"] == 2  # the stale row is gone
 
 
@@ -135,7 +136,8 @@ def test_cores_are_pinned_and_named(tmp_path, monkeypatch, toy_room):
     assert bench.main(arguments) == 0
     assert pinned == {0}
     row = json.loads(path.read_text())["rows"][0]
-    assert (row["name"], row["config"]["threads"]) == ("toy-greedy-1core", 1)
+    assert row["name"] == "toy-greedy-1core"
+    assert "threads=1" in row["config"].split()
 
 
 @pytest.mark.parametrize(
@@ -203,7 +205,7 @@ def test_peer_takes_turns_and_gives_the_ratio(peer_folder, tmp_path, capsys, toy
     assert ratio["low"] == pytest.approx(ours["low"] / 3.0)
     assert ratio["high"] == pytest.approx(ours["high"] / 3.0)
     assert ratio["source"] == "toy 1.0"
-    assert ratio["config"]["peer"]["arguments"] == ["--threads", str(bench.threads())]
+    assert f"peer.arguments=['--threads', '{bench.threads()}']" in ratio["config"]
     asked = [json.loads(line) for line in log.read_text().splitlines()]
     assert len(asked) == 3  # to warm up, and two rounds
     assert asked[1] == {"task": "greedy", "cities": 5, "batch": 8, "seconds": 0.0}

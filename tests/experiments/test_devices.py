@@ -105,6 +105,17 @@ def test_fewer_devices_on_request(launcher, tmp_path):
         pick_devices(0)
 
 
+def test_a_cpu_is_several_devices_on_request(launcher, toy, tmp_path, one_device):
+    log = tmp_path / "log"
+    words = command(tmp_path / "run", **SETTINGS)
+    assert launcher.run([*words, "--cpu_devices=0"], log) == 2
+    assert "--cpu_devices: expected from 1 to 4096, got 0" in log.read_text()
+    assert launcher.run([*words, "--cpu_devices=2"], log) == 0, log.read_text()
+    found, manifest = last_state(toy, tmp_path / "run", "resident", **SETTINGS)
+    assert manifest["device_count"] == 2
+    assert_close(found, last_state(toy, one_device["resident"], "resident", **SETTINGS)[0])
+
+
 def test_a_run_goes_on_with_other_devices(launcher, toy, tmp_path, one_device):
     """Not bit for bit, and it says so."""
     log, run = tmp_path / "log", tmp_path / "run"

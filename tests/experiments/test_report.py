@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import curves, report, rows
+from experiments import curves, report, results_table, rows
 from experiments.results_table import mean_interval
 
 RUN = "python -m experiments.run --config=nco/tsp:20,cpu --workdir=runs/tsp20"
@@ -136,3 +136,21 @@ def test_the_runner_and_the_report_agree(tmp_path):
         file.writelines(f"{json.dumps(line)}\n" for line in lines)
     found = curves.curve(curves.group_runs([curves.read_run(folder)])[0], "train", "loss")
     assert (found.step.tolist(), found.mean.tolist(), found.seeds) == ([20], [2.0], 2)
+
+
+def test_result_rows_of_runs_are_recorded_as_a_table(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(results_table, "RESULTS", tmp_path / "results")
+    row = rows.complete(
+        {"name": "tsp20 greedy", "metric": "tour_length", "value": 4.0},
+        {"command": RUN, "machine": "CPU", "commit": "", "seconds": 1.0},
+    )
+    run, empty = write_run(tmp_path / "a", results=[row]), write_run(tmp_path / "b")
+    assert report.main([str(run), "--record", "nco/demo"]) == 1
+    assert "expected --title" in capsys.readouterr().err
+    assert report.main([str(empty), "--record", "nco/demo", "--title", "Demo"]) == 1
+    assert "expected a finished run" in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
+    assert report.main([str(run), "--record", "nco/demo", "--title", "Demo"]) == 0
+    assert report.main([str(run), "--record", "nco/demo"]) == 0
+    table = results_table.read_table(tmp_path / "results/nco/demo.json")
+    assert (table.title, [each["value"] for each in table.rows]) == ("Demo", [4.0])
