@@ -77,10 +77,18 @@ def test_killed_while_it_trains_a_run_ends_the_same(launcher, tmp_path):
 
 @pytest.mark.parametrize("count", [2, 4, 8])
 def test_devices_share_a_batch_and_give_the_same_update(launcher, tmp_path, whole, count):
+    """All of the update is shared: devices add up gradients, and gather no part of a batch."""
     log = tmp_path / "log"
+    flags = {
+        "XLA_FLAGS": f"{devices(count)['XLA_FLAGS']} --xla_dump_to={tmp_path / 'hlo'} "
+        "--xla_dump_hlo_as_text --xla_dump_hlo_module_re=.*chunk_of_train.*"
+    }
     words = command(tmp_path / "run", **UPDATES)
-    assert launcher.run(words, log, devices(count)) == 0, log.read_text()
+    assert launcher.run(words, log, flags) == 0, log.read_text()
     assert "not split" not in log.read_text()
+    text = next((tmp_path / "hlo").glob("*after_optimizations.txt")).read_text()
+    assert "all-reduce" in text
+    assert "all-gather" not in text
     assert_close(last_state(tmp_path / "run"), last_state(whole))
 
 
