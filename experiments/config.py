@@ -162,7 +162,7 @@ def check_common(config: ConfigDict) -> None:
     if not isinstance(lookup(config, "experiment"), str) or not config.experiment:
         raise ConfigError("experiment", "the name of a glue module", config.experiment)
     check_int(config, "seed", low=0, high=2**32 - 1)
-    check_int(config, "num_seeds", low=1, high=4096)
+    check_int(config, "num_seeds", low=1, high=min(4096, 2**32 - config.seed))
     check_choice(config, "seed_axis", ("vmap", "map"))
     check_int(config, "steps", low=1, high=2**31 - 1)
     check_int(config, "chunk", low=1)

@@ -12,16 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import data, pretrained, solver_pool, tours
-from experiments.config import ConfigError, check_bool, check_choice, check_float, check_int
+from experiments import data, pointer_training, pretrained, solver_pool, tours
+from experiments.config import ConfigError, check_bool, check_float, check_int
 from experiments.experiment import Experiment, Phase
 from experiments.markdown_tables import markdown
 from experiments.results_table import mean_interval
-from nco import actor_critic, critic, pointer, policy_gradient, search, solvers
-from nco.policy_gradient import Baseline, Policy
+from nco import search, solvers
+from nco.policy_gradient import Policy
 from nco.problems import tsp
 
-BASELINES = ("critic", "moving_average", "multi_sample", "greedy_rollout")
 SOLVERS = {
     "Christofides": solvers.christofides,
     "OR-Tools": solvers.or_tools,
@@ -32,19 +31,8 @@ SOLVERS = {
 def build(config: ConfigDict) -> Experiment:
     """Checks the config and makes the experiment; raises ConfigError naming the key."""
     _check(config)
-    policy = _policy(config)
-    shape = (config.batch_size, config.cities, 2)
-    learner = actor_critic.actor_critic(
-        policy,
-        _baseline(config, policy),
-        _optimizer(config),
-        init_params=functools.partial(pointer.init, **_widths(config)),
-        reward=tsp.problem.reward,
-        example_inputs=jax.ShapeDtypeStruct(shape, jnp.float32),
-        num_samples=config.num_samples,
-        entropy_weight=config.entropy_weight,
-        reward_bounds=tuple(config.reward_bounds) or None,
-    )
+    policy = pointer_training.policy(config, tsp.problem)
+    learner = pointer_training.learner(config, tsp.problem, (config.batch_size, config.cities, 2))
 
     def batch(_: Any, key: Any, step: Any) -> Any:
         return tsp.problem.sample(key, config.batch_size, config.cities)
@@ -68,68 +56,24 @@ def build(config: ConfigDict) -> Experiment:
 
 def _check(config: ConfigDict) -> None:
     check_int(config, "cities", low=1, high=1000)
-    check_int(config, "batch_size", low=1)
-    check_int(config, "num_samples", low=1)
-    if check_choice(config, "baseline", BASELINES) == "multi_sample" and config.num_samples < 2:
-        raise ConfigError(
-            "num_samples", "at least 2 with baseline multi_sample", config.num_samples
-        )
-    check_float(config, "baseline_decay", low=0.0, high=1.0)
-    check_int(config, "rollout_period", low=1)
-    check_float(config, "entropy_weight", low=0.0)
-    bounds = tuple(config.reward_bounds)
-    numbers = all(isinstance(bound, int | float) for bound in bounds)
-    if bounds and not (numbers and len(bounds) == 2 and bounds[0] < bounds[1]):
-        raise ConfigError("reward_bounds", "nothing, or a lower and an upper bound", bounds)
-    for key in ("learning_rate", "decay_rate", "max_grad_norm"):
-        check_float(config, f"optimizer.{key}", positive=True)
-    check_int(config, "optimizer.decay_steps", low=1)
-    for key in ("hidden", "embed"):
-        check_int(config, f"model.{key}", low=1, high=4096)
-    check_float(config, "model.scale", low=0.0)
-    check_int(config, "model.glimpses", low=0, high=10)
-    check_float(config, "model.clip", low=0.0)
-    check_float(config, "model.forget_bias")
+    pointer_training.check(config)
     check_int(config, "eval.instances", low=1)
     check_int(config, "finish.instances", low=0, high=10_000)
     check_int(config, "finish.samples", low=1)
     check_float(config, "finish.temperature", positive=True)
-    check_bool(config, "finish.solvers")
+    if check_bool(config, "finish.solvers"):
+        for name, solver in SOLVERS.items():  # a missing library is found now, not after training
+            try:
+                solver(np.eye(4))
+            except ImportError as error:
+                raise ConfigError(
+                    "finish.solvers", f"false, as {name} cannot run: {error}", True
+                ) from error
     check_bool(config, "finish.real_cities")
     check_int(config, "finish.search_candidates", low=1)
     check_float(config, "finish.search_rate", positive=True)
     if config.finish.instances and config.finish.samples % min(config.finish.samples, 128):
         raise ConfigError("finish.samples", "a multiple of 128", config.finish.samples)
-
-
-def _widths(config: ConfigDict) -> dict[str, Any]:
-    model = config.model
-    scale = model.scale or None  # 0 means LeCun's
-    return {"embed": model.embed, "hidden": model.hidden, "scale": scale}
-
-
-def _policy(config: ConfigDict) -> Policy:
-    model = config.model
-    clip = model.clip or None  # 0 means no clipping
-    options = {"glimpses": model.glimpses, "clip": clip, "forget_bias": model.forget_bias}
-    return pointer.policy(tsp.problem, **options)
-
-
-def _optimizer(config: ConfigDict) -> Any:
-    options = config.optimizer.to_dict()
-    return actor_critic.seed_optimizer(options.pop("learning_rate"), **options)
-
-
-def _baseline(config: ConfigDict, policy: Policy) -> Baseline:
-    if config.baseline == "critic":
-        init = functools.partial(critic.init, **_widths(config))
-        apply = functools.partial(critic.apply, forget_bias=config.model.forget_bias)
-        return policy_gradient.critic(init, apply, _optimizer(config))
-    if config.baseline == "moving_average":
-        return policy_gradient.moving_average(config.baseline_decay)
-    if config.baseline == "multi_sample":
-        return policy_gradient.multi_sample()
-    return policy_gradient.greedy_rollout(policy, tsp.problem.reward, period=config.rollout_period)
 
 
 def _finish(

@@ -56,7 +56,9 @@ def load(name: str, seed: int) -> Model:
         Exception: what `experiments.pretrained.load` raises for a model that is not there.
     """
     if name == RANDOM:
-        return Model(pointer.policy(tsp.problem), pointer.init(jax.random.key(seed)), name)
+        return Model(
+            pointer.policy(tsp.problem), pointer.init(jax.random.key(seed), scale=None), name
+        )
     from experiments import pretrained
 
     loaded = pretrained.load(name)

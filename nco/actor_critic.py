@@ -133,3 +133,51 @@ def actor_critic(
         return state, metrics
 
     return Learner(init, update)
+
+
+@flax.struct.dataclass
+class SupervisedState:
+    """All that a supervised run needs to go on; fields as in `State`."""
+
+    step: Array
+    key: Array
+    params: PyTree
+    opt_state: PyTree
+
+
+def supervised(
+    policy: Policy, tx: optax.GradientTransformation, *, init_params: Callable[[Array], PyTree]
+) -> Learner:
+    """Learning from a solver's answers, as in Vinyals et al. 2015 (section 2.5.1, "Supervised").
+
+    The learner's batches are `(inputs, actions [batch, ...])`; it minimises the cross-entropy of
+    each label, -log p(actions | inputs), summed over its decisions and averaged over the batch.
+
+    Args:
+        policy: learns to give the labels.
+        tx: its optimiser, clipping included.
+        init_params: `(key) -> params`.
+    """
+
+    def init(key: Array) -> SupervisedState:
+        params = init_params(jax.random.fold_in(key, 2))
+        return SupervisedState(jnp.zeros((), jnp.int32), key, params, tx.init(params))
+
+    def update(state: SupervisedState, batch: tuple[PyTree, PyTree]) -> tuple[PyTree, Metrics]:
+        inputs, actions = batch
+
+        def loss_fn(params: PyTree) -> Array:
+            labels = jax.tree.map(lambda x: x[None], actions)  # one sample an input
+            return -jnp.mean(policy.log_prob(params, inputs, labels)[0])
+
+        loss, grads = jax.value_and_grad(loss_fn)(state.params)
+        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        state = dataclasses.replace(
+            state,
+            step=state.step + 1,
+            params=optax.apply_updates(state.params, updates),
+            opt_state=opt_state,
+        )
+        return state, {"loss": loss, "grad_norm": optax.tree.norm(grads)}
+
+    return Learner(init, update)

@@ -114,7 +114,7 @@ def _run_forward(
 
     (last, memory_last), stored = jax.lax.scan(body, (hidden, memory), inputs)
     before, values, memory_before, memories = stored
-    states = jnp.concatenate([before[1:], last[None]])
+    states = jnp.concatenate([before, last[None]])[1:]  # none, where there are no inputs
     return (states, memory_last), (weights, inputs, before, values, memory_before, memories)
 
 

@@ -8,6 +8,8 @@ Decisions where the seed is silent:
 - The decoder starts from the encoder's last state; the embedding has no bias; the LSTM's biases
   are drawn from the same interval as every other parameter, and its forget gate has the offset 1
   (see `nco.lstm`).
+- Clipping comes before the temperature, softmax(C tanh(u) / T): eq. 2.15 and 2.16 each change
+  eq. 2.8 or 2.9 alone, and a temperature exists to change a trained distribution.
 - Infeasible items are masked in the glimpse as in the pointing (eq. 2.11 uses the same A). Logit
   clipping and temperature, which exist to shape the distribution that is sampled, act on the
   pointing only; masking comes after clipping, since C tanh(-inf) = -C would leave visited items
@@ -174,6 +176,9 @@ def decode(
             clip=clip,
         )[0]
         perturbed = log_probs if noise_step is None else log_probs + noise_step
+        # Masked once more: parameters that are not finite must not lead to a visited item, whose
+        # tour of length 0 would win every comparison.
+        perturbed = jnp.where(feasible, perturbed, -jnp.inf)
         action = jnp.where(alive, jnp.argmax(perturbed, axis=-1), -1).astype(jnp.int32)
         carry = lstm.step(weights, carry, _chosen(inputs, action))
         return (carry, problem.step(problem_state, action)), action
@@ -222,12 +227,25 @@ def step_log_probs(
 
 
 def policy(
-    problem: Problem, *, glimpses: int = 1, clip: float | None = 10.0, forget_bias: float = 1.0
+    problem: Problem,
+    *,
+    glimpses: int = 1,
+    clip: float | None = 10.0,
+    forget_bias: float = 1.0,
+    perturbation: float | None = None,
 ) -> Policy:
-    """The pointer network as a `Policy`; the arguments are those of `decode`.
+    """The pointer network as a `Policy`; the other arguments are those of `decode`.
 
     A sample's log-probability and entropy are those of the policy itself, at temperature 1,
-    whatever temperature drew the sample.
+    whatever temperature or perturbation drew the sample.
+
+    Args:
+        problem: says which items are feasible.
+        glimpses: see `point`.
+        clip: see `point`.
+        forget_bias: see `nco.lstm.fold`.
+        perturbation: decodes greedily under Gaussian noise of this deviation, in nats, on the
+            log-probabilities (section 2.4.1, after Cho 2016) instead of sampling.
     """
 
     def sample(
@@ -244,7 +262,13 @@ def policy(
         # Nothing differentiates through the drawing of a sample; the scores below carry the
         # gradient.
         fixed, fixed_encoded = jax.lax.stop_gradient((params, encoded))
-        noise = None if greedy else jax.random.gumbel(key, (items, num_samples, batch, items))
+        shape = (items, num_samples, batch, items)
+        if greedy:
+            noise = None
+        elif perturbation is not None:
+            noise = perturbation * jax.random.normal(key, shape)
+        else:
+            noise = jax.random.gumbel(key, shape)
         actions = decode(
             fixed,
             problem,

@@ -106,7 +106,7 @@ def reinforce_loss(
     -0.25
     """
     policy_term = jnp.mean(jax.lax.stop_gradient(advantage) * log_prob)
-    return -policy_term - entropy_weight * jnp.mean(jnp.asarray(entropy))
+    return -policy_term - _bonus(entropy, entropy_weight)
 
 
 def ppo_loss(
@@ -134,7 +134,11 @@ def ppo_loss(
     ratio = jnp.exp(log_prob - jax.lax.stop_gradient(old_log_prob))
     clipped = jnp.clip(ratio, 1.0 - clip, 1.0 + clip)
     policy_term = jnp.mean(jnp.minimum(ratio * advantage, clipped * advantage))
-    return -policy_term - entropy_weight * jnp.mean(jnp.asarray(entropy))
+    return -policy_term - _bonus(entropy, entropy_weight)
+
+
+def _bonus(entropy: Array | float, weight: float) -> Array | float:
+    return weight * jnp.mean(jnp.asarray(entropy)) if weight else 0.0
 
 
 def clip_reward(
@@ -269,11 +273,12 @@ def greedy_rollout(
 
     Every `period` updates the frozen copy and the present policy both decode the current batch,
     which neither was trained on, greedily; the copy is replaced where the present policy is better
-    by a one-sided paired t-test at `significance`.
+    by a one-sided paired t-test at `significance`, which needs a batch of two at least.
 
     Args:
         policy: the policy that is being trained.
-        reward_fn: `(inputs, actions) -> reward [samples, batch]`.
+        reward_fn: `(inputs, actions) -> reward [samples, batch]`; clipped where the samples'
+            rewards are.
         period: updates between two tests.
         significance: level of the test.
     """

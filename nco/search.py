@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from nco.actor_critic import seed_optimizer
 from nco.policy_gradient import Policy, moving_average, reinforce_loss
 from nco.problems.problem import Problem
 
@@ -58,6 +59,24 @@ def greedy(
     return Solutions(actions[0], problem.reward(inputs, actions)[0])
 
 
+def greedy_ensemble(
+    policy: Policy,
+    problem: Problem,
+    params: PyTree,
+    inputs: Float[Array, "batch items features"],
+) -> Solutions:
+    """The best of several models' greedy solutions of each instance (greedy@16 of the seed).
+
+    Args:
+        policy: the architecture that the models share.
+        problem: scores their solutions.
+        params: leaves `[models, ...]`, the models' parameters stacked.
+        inputs: the instances.
+    """
+    found = jax.vmap(lambda one: greedy(policy, problem, one, inputs))(params)
+    return _best_sample(found.actions, found.reward)
+
+
 def best_of_samples(
     policy: Policy,
     problem: Problem,
@@ -85,8 +104,13 @@ def best_of_samples(
         The best solutions, and the best reward so far after each chunk.
 
     Raises:
-        ValueError: `num_samples` is no positive multiple of `chunk`.
+        ValueError: `num_samples` is no positive multiple of `chunk`, `chunk` is not positive, or
+            `temperature` is a number that is not.
     """
+    if chunk < 1:
+        raise ValueError(f"chunk: expected at least 1, got {chunk}")
+    if isinstance(temperature, int | float) and not temperature > 0:
+        raise ValueError(f"temperature: expected a positive number, got {temperature}")
     chunk = min(chunk, num_samples)
     if num_samples < 1 or num_samples % chunk:
         raise ValueError(
@@ -121,6 +145,8 @@ def active_search(
     batch: int = 128,
     learning_rate: float = 1e-5,
     decay: float = 0.99,
+    decay_rate: float = 0.96,
+    decay_steps: int = 5000,
     max_grad_norm: float = 1.0,
     shuffle: bool = True,
 ) -> ActiveSearchResult:
@@ -142,6 +168,8 @@ def active_search(
         learning_rate: of Adam; a hundredth of training's in the seed when the parameters are
             trained.
         decay: alpha of the baseline.
+        decay_rate: factor of each decay of the learning rate.
+        decay_steps: updates between two decays (a staircase), as in training.
         max_grad_norm: bound on the gradient's L2 norm.
         shuffle: whether copies are permuted.
 
@@ -154,7 +182,12 @@ def active_search(
         )
     steps = math.ceil(num_candidates / batch)
     items = instance.shape[0]
-    tx = optax.chain(optax.clip_by_global_norm(max_grad_norm), optax.adam(learning_rate))
+    tx = seed_optimizer(
+        learning_rate,
+        decay_rate=decay_rate,
+        decay_steps=decay_steps,
+        max_grad_norm=max_grad_norm,
+    )
     baseline = moving_average(decay)
     copies = jnp.broadcast_to(instance[None], (batch, *instance.shape))
     k_first, k_steps = jax.random.split(key)

@@ -52,6 +52,7 @@ def test_placeholders_take_their_type():
         ("steps", "ten", "steps: expected an integer, got 'ten'"),
         ("steps", "1.5", "steps: expected an integer, got '1.5'"),
         ("steps", "0", "steps: expected an integer from 1 to"),
+        ("num_seeds", "0", "num_seeds: expected an integer from 1 to 4096"),
         ("model.rate", "fast", "model.rate: expected a number, got 'fast'"),
         ("model.rate", "nan", "model.rate: expected a number, got 'nan'"),
         ("deterministic", "2", "deterministic: expected true or false, got '2'"),
@@ -159,6 +160,13 @@ def test_diff_shows_both_sides(toy):
         "seed: 0 -> 3",
     ]
     assert configs.diff(toy(), toy()) == []
+
+
+def test_the_last_seed_is_one_too():
+    last = [("seed", str(2**32 - 1))]
+    assert configs.load(TOY, last).num_seeds == 1
+    with pytest.raises(ConfigError, match="num_seeds: expected an integer from 1 to 1, got 2"):
+        configs.load(TOY, [*last, ("num_seeds", "2")])
 
 
 FUZZ = {

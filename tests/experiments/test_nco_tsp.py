@@ -1,9 +1,11 @@
+import sys
+
 import jax
 import numpy as np
 import pytest
 
 from experiments import config as configs
-from experiments import nco_tsp, pretrained
+from experiments import nco_tsp, pointer_training, pretrained
 from experiments.config import ConfigError
 from nco.policy_gradient import moving_average, multi_sample
 from tests.contract import check_learner
@@ -32,6 +34,19 @@ def test_shared_baseline_needs_two_samples():
         nco_tsp.build(config)
 
 
+def test_greedy_rollout_needs_two_instances():
+    config = configs.load("nco/tsp:20,smoke", [("baseline", "greedy_rollout"), ("batch_size", "1")])
+    with pytest.raises(ConfigError, match="batch_size: expected at least 2"):
+        nco_tsp.build(config)
+
+
+def test_a_missing_solver_is_found_before_training(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ortools", None)
+    config = configs.load("nco/tsp:20,demo")
+    with pytest.raises(ConfigError, match=r'finish.solvers: .*pip install "ncolab\[demo\]"'):
+        nco_tsp.build(config)
+
+
 def test_paper_preset_holds_the_seeds_values():
     config = configs.load("nco/tsp:100,paper")
     assert (config.batch_size, config.num_samples, config.baseline) == (128, 1, "critic")
@@ -42,6 +57,8 @@ def test_paper_preset_holds_the_seeds_values():
         "max_grad_norm": 1.0,
     }
     assert (config.model.hidden, config.model.scale, config.model.clip) == (128, 0.08, 10.0)
+    finish = config.finish
+    assert (finish.instances, finish.samples, finish.search_candidates) == (1000, *[1_280_000] * 2)
     assert [configs.load(f"nco/tsp:{n},paper").finish.temperature for n in (20, 50, 100)] == [
         2.0,
         2.2,
@@ -50,19 +67,25 @@ def test_paper_preset_holds_the_seeds_values():
 
 
 def test_finish_compares_and_saves_a_model(tmp_path):
-    small = [("cities", "6"), ("finish.instances", "3"), ("finish.samples", "4")]
-    config = configs.load("nco/tsp:20,smoke", small)
+    chosen = {"instances": 3, "samples": 4, "solvers": "true", "real_cities": "true"}
+    small = [(f"finish.{key}", str(value)) for key, value in chosen.items()]
+    config = configs.load("nco/tsp:20,smoke", [("cities", "6"), *small])
     experiment = nco_tsp.build(config)
     state = jax.jit(experiment.init)(jax.random.key(0))
     rows = experiment.finish(state, tmp_path)
     values = {row["name"]: row["value"] for row in rows}
-    assert values["tsp6 best of 4"] < values["tsp6 greedy"] + 1e-6
+    assert values["tsp6 near-optimal"] <= values["tsp6 best of 4"] + 1e-4
+    assert values["tsp6 near-optimal"] <= values["tsp6 OR-Tools"] + 1e-4
+    assert values["tsp6 OR-Tools"] <= values["tsp6 Christofides"] + 1e-6
+    assert values["cities6 near-optimal"] <= values["cities6 Active Search"] + 1.0
+    assert 1000 < values["cities6 near-optimal"] < 20_000  # km, through six capitals
     loaded = pretrained.load(tmp_path)
     jax.tree.map(np.testing.assert_array_equal, loaded.params, state.params)
-    assert (tmp_path / "tours.png").stat().st_size > 10_000
+    for picture in ("tours.png", "cities.png"):
+        assert (tmp_path / picture).stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("baseline", nco_tsp.BASELINES)
+@pytest.mark.parametrize("baseline", pointer_training.BASELINES)
 def test_learners_keep_the_contract(baseline):
     made = {"critic": seed_critic, "moving_average": moving_average, "multi_sample": multi_sample}
     learner = make(made.get(baseline, lambda: "greedy_rollout")(), num_samples=2)

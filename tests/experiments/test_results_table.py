@@ -83,7 +83,7 @@ def test_a_row_knows_where_it_was_made():
         ("high", 3.0, "high: expected at least the value, 3.9; got 3.0"),
         ("n", 0, "n: expected a whole number of at least 1; got 0"),
         ("n", 2.0, "n: expected a whole number"),
-        ("unit", "run", "unit: expected one of seed, instance; got 'run'"),
+        ("unit", "run", "unit: expected one of seed, instance, round; got 'run'"),
         ("name", "", "name: expected a non-empty string; got ''"),
         ("metric", None, "metric: expected a non-empty string"),
         ("command", "", "command: expected a command that starts with"),

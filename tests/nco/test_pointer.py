@@ -64,6 +64,41 @@ def test_samples_follow_the_policys_own_distribution():
     assert chi_square > 1.0
 
 
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_temperature_divides_the_clipped_logits(temperature):
+    params, inputs, _ = _setup()
+    encoded = pointer.encode(params, inputs)
+    first, _ = pointer._first_state(params, tsp.problem, inputs, encoded, 1, 1.0)
+    everything = jnp.ones((1, 1, *inputs.shape[:2]), bool)
+    found = pointer.point(params, encoded, first[0][None], everything, temperature=temperature)
+    for b in range(3):
+        rows = oracle.pointer_probabilities(
+            _float64(params), _float64(inputs[b]), np.arange(6), temperature=temperature
+        )
+        np.testing.assert_allclose(np.exp(found[0, 0, b]), rows[0], atol=2e-6)
+
+
+def test_parameters_that_are_not_finite_still_give_permutations():
+    params, inputs, key = _setup()
+    broken = jax.tree.map(lambda x: x * jnp.nan, params)
+    policy = pointer.policy(tsp.problem)
+    for greedy in (False, True):
+        actions = policy.sample(broken, key, inputs, num_samples=2, greedy=greedy).actions
+        assert (np.sort(actions, axis=-1) == np.arange(6)).all()
+
+
+def test_a_single_city_has_one_tour_and_no_gradient():
+    params, inputs, key = _setup(items=1)
+    policy = pointer.policy(tsp.problem)
+
+    def loss(p):
+        return policy.sample(p, key, inputs, num_samples=2).log_prob.sum()
+
+    value, grads = jax.value_and_grad(loss)(params)
+    assert value == 0.0
+    assert all(not np.any(g) for g in jax.tree.leaves(grads))
+
+
 def test_temperature_sharpens_and_flattens_what_is_sampled():
     params, inputs, key = _setup(items=5, batch=1, scale=0.9)
     policy = pointer.policy(tsp.problem)
@@ -212,8 +247,8 @@ def test_lstm_and_attention_gradients_equal_autodiff_of_the_plain_formulas(x64):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-12), *for_all)
 
 
-@pytest.mark.parametrize("size", [0.01, 1.0, 20.0])
-def test_attention_scores_keep_float32_accuracy_at_large_and_small_projections(size):
+@pytest.mark.parametrize(("size", "error"), [(0.01, 2e-6), (1.0, 2e-6), (20.0, 5e-6)])
+def test_attention_scores_keep_float32_accuracy_at_large_and_small_projections(size, error):
     rng = np.random.default_rng(3)
     head = {"w_ref": np.eye(8), "w_q": np.eye(8), "v": rng.normal(size=8)}
     references, queries = (
@@ -225,7 +260,7 @@ def test_attention_scores_keep_float32_accuracy_at_large_and_small_projections(s
         lambda x: jnp.asarray(x, jnp.float32), (head, references, queries)
     )
     keys = attention.keys_of(head32, references32)
-    np.testing.assert_allclose(attention.scores(head32, keys, queries32), expected, atol=2e-5)
+    np.testing.assert_allclose(attention.scores(head32, keys, queries32), expected, atol=error)
 
 
 def test_critic_equals_the_numpy_critic():

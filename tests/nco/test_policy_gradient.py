@@ -118,6 +118,17 @@ def test_multi_sample_leaves_ones_own_reward_out():
         baseline.update((), reward[:1], None)
 
 
+def test_critics_advantage_uses_its_parameters_before_the_update():
+    inputs = tsp.sample(jax.random.key(0), 4, 5)
+    baseline = pg.critic(lambda k: critic.init(k, embed=8, hidden=8), critic.apply, optax.sgd(1.0))
+    state = baseline.init(jax.random.key(1), None, inputs)
+    reward = jnp.array([[-1.0, -2.0, -3.0, -4.0], [-2.0, -2.0, -2.0, -2.0]])
+    advantage, after, _ = baseline.update(state, reward, inputs)
+    before, later = (critic.apply(s["params"], inputs) for s in (state, after))
+    np.testing.assert_allclose(advantage, reward - before[None], rtol=1e-6)
+    assert np.abs(later - before).min() > 0.1  # the update was large enough to be seen
+
+
 def test_critic_learns_the_mean_reward_of_each_input():
     inputs = tsp.sample(jax.random.key(0), 4, 5)
     target = jnp.array([[-1.0, -2.0, -3.0, -4.0]])
@@ -145,7 +156,8 @@ def test_greedy_rollout_replaces_its_copy_only_by_a_significantly_better_policy(
 
     trained = _trained(policy, params, inputs)
     _, early, _ = baseline.update(start, reward, inputs, params=trained)
-    _, late, _ = baseline.update(early, reward, inputs, params=trained)
+    advantage, late, _ = baseline.update(early, reward, inputs, params=trained)
+    np.testing.assert_allclose(advantage, 0.0, atol=1e-6)  # of the copy that is being replaced
     _, worse, _ = baseline.update(early | {"params": trained}, reward, inputs, params=params)
     leaf = lambda s: np.asarray(s["params"]["start"])  # noqa: E731
     assert np.array_equal(leaf(early), params["start"])  # no test yet

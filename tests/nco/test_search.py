@@ -62,6 +62,22 @@ def test_best_of_samples_refuses_a_ragged_count(model):
         )
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"chunk": 0}, "chunk: expected at least 1, got 0"),
+        ({"temperature": 0.0}, "temperature: expected a positive number, got 0.0"),
+        ({"num_samples": 0}, "num_samples: expected a positive multiple"),
+    ],
+)
+def test_best_of_samples_names_what_is_impossible(model, options, words):
+    policy, params = model
+    inputs = tsp.sample(jax.random.key(1), 1, 4)
+    options = {"num_samples": 4} | options
+    with pytest.raises(ValueError, match=words):
+        search.best_of_samples(policy, tsp.problem, params, jax.random.key(0), inputs, **options)
+
+
 def test_greedy_returns_tours_and_their_rewards(model):
     policy, params = model
     inputs = tsp.sample(jax.random.key(3), 4, 6)
@@ -117,3 +133,33 @@ def test_random_solutions_are_uniform_permutations():
     counts = [int((actions == np.array(t)).all(1).sum()) for t in itertools.permutations(range(3))]
     assert sum(counts) == 6000
     assert max(counts) - min(counts) < 250
+
+
+def test_an_ensemble_takes_the_best_models_tour(model):
+    policy, params = model
+    others = [pointer.init(jax.random.key(i), embed=16, hidden=16, scale=0.3) for i in (1, 2)]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), params, *others)
+    inputs = tsp.sample(jax.random.key(9), 20, 6)
+    found = search.greedy_ensemble(policy, tsp.problem, stacked, inputs)
+    alone = [search.greedy(policy, tsp.problem, one, inputs) for one in (params, *others)]
+    rewards = np.stack([one.reward for one in alone])
+    np.testing.assert_allclose(found.reward, rewards.max(0), rtol=1e-6)
+    assert len(set(rewards.argmax(0).tolist())) > 1  # no model is best everywhere
+    np.testing.assert_allclose(found.reward, -tsp.tour_length(inputs, found.actions), rtol=1e-6)
+
+
+def test_perturbed_greedy_decoding_lies_between_greedy_and_random(model):
+    _, params = model
+    inputs = tsp.sample(jax.random.key(10), 8, 6)
+    plain = pointer.policy(tsp.problem).sample(params, jax.random.key(0), inputs, greedy=True)
+
+    def agreement(deviation):
+        policy = pointer.policy(tsp.problem, perturbation=deviation)
+        drawn = policy.sample(params, jax.random.key(11), inputs, num_samples=40)
+        np.testing.assert_allclose(
+            drawn.log_prob, policy.log_prob(params, inputs, drawn.actions)[0], rtol=1e-5
+        )
+        return float(jnp.mean(jnp.all(drawn.actions == plain.actions, axis=-1)))
+
+    assert agreement(0.0) == 1.0
+    assert 1.0 > agreement(0.02) > agreement(0.5) > agreement(50.0)

@@ -57,12 +57,12 @@ def get_config(arg: str = "") -> ConfigDict:
             },
             "eval": {"instances": 1000},
             "finish": {
-                "instances": 0,
-                "samples": 1280,
+                "instances": 1000,
+                "samples": 1_280_000,
                 "temperature": {"20": 2.0, "50": 2.2, "100": 1.5}[size],
                 "solvers": False,
                 "real_cities": False,
-                "search_candidates": 12_800,
+                "search_candidates": 1_280_000,
                 "search_rate": 1e-6 if size == "100" else 1e-5,
             },
         }
@@ -76,7 +76,8 @@ def get_config(arg: str = "") -> ConfigDict:
         config.optimizer.decay_steps = 1000
         if size == "20":
             config.optimizer.learning_rate = 2e-3
-        config.finish.update({"instances": 1000, "temperature": 1.0, "solvers": True})
+        config.finish.update({"samples": 1280, "temperature": 1.0, "solvers": True})
+        config.finish.search_candidates = 12_800
     if preset == "demo":
         config.update({"steps": 3000, "eval_every": 200, "checkpoint_every": 200})
         config.optimizer.decay_steps = 60
@@ -85,6 +86,7 @@ def get_config(arg: str = "") -> ConfigDict:
     if preset == "smoke":
         config.update({"steps": 20, "chunk": 5, "eval_every": 10, "checkpoint_every": 10})
         config.update({"batch_size": 8})
+        config.finish.update({"instances": 0, "samples": 128, "search_candidates": 128})
         config.model.update({"hidden": 16, "embed": 16})
         config.eval.instances = 16
     return config

@@ -1,0 +1,108 @@
+"""What the experiments of the pointer network share: the config's checks, and what it describes."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from experiments.config import ConfigError, check_choice, check_float, check_int
+from nco import actor_critic, critic, pointer, policy_gradient
+from nco.policy_gradient import Baseline, Learner, Policy
+from nco.problems.problem import Problem
+
+BASELINES = ("critic", "moving_average", "multi_sample", "greedy_rollout")
+
+
+def check(config: ConfigDict) -> None:
+    """Checks all but the problem's own fields; raises ConfigError naming the key."""
+    check_int(config, "batch_size", low=1)
+    check_int(config, "num_samples", low=1)
+    if check_choice(config, "baseline", BASELINES) == "multi_sample" and config.num_samples < 2:
+        raise ConfigError(
+            "num_samples", "at least 2 with baseline multi_sample", config.num_samples
+        )
+    if config.baseline == "greedy_rollout" and config.batch_size < 2:
+        raise ConfigError(
+            "batch_size", "at least 2 with baseline greedy_rollout", config.batch_size
+        )
+    check_float(config, "baseline_decay", low=0.0, high=1.0)
+    check_int(config, "rollout_period", low=1)
+    check_float(config, "entropy_weight", low=0.0)
+    bounds = tuple(config.reward_bounds)
+    numbers = all(isinstance(bound, int | float) for bound in bounds)
+    if bounds and not (numbers and len(bounds) == 2 and bounds[0] < bounds[1]):
+        raise ConfigError("reward_bounds", "nothing, or a lower and an upper bound", bounds)
+    for key in ("learning_rate", "decay_rate", "max_grad_norm"):
+        check_float(config, f"optimizer.{key}", positive=True)
+    check_int(config, "optimizer.decay_steps", low=1)
+    for key in ("hidden", "embed"):
+        check_int(config, f"model.{key}", low=1, high=4096)
+    check_float(config, "model.scale", low=0.0)
+    check_int(config, "model.glimpses", low=0, high=10)
+    check_float(config, "model.clip", low=0.0)
+    check_float(config, "model.forget_bias")
+
+
+def policy(config: ConfigDict, problem: Problem) -> Policy:
+    """The policy that `config.model` describes."""
+    return pointer.policy(problem, **settings(config))
+
+
+def settings(config: ConfigDict) -> dict[str, Any]:
+    """The arguments of `nco.pointer.policy`; a clip of 0 means none."""
+    model = config.model
+    clip = model.clip or None
+    return {"glimpses": model.glimpses, "clip": clip, "forget_bias": model.forget_bias}
+
+
+def learner(config: ConfigDict, problem: Problem, shape: tuple[int, ...]) -> Learner:
+    """The learner of the whole config, for batches of a shape `[batch, items, features]`."""
+    proposing = policy(config, problem)
+    return actor_critic.actor_critic(
+        proposing,
+        _baseline(config, problem, proposing),
+        optimizer(config),
+        init_params=functools.partial(pointer.init, **_widths(config, problem)),
+        reward=problem.reward,
+        example_inputs=jax.ShapeDtypeStruct(shape, jnp.float32),
+        num_samples=config.num_samples,
+        entropy_weight=config.entropy_weight,
+        reward_bounds=_bounds(config),
+    )
+
+
+def optimizer(config: ConfigDict) -> Any:
+    """The seed's optimiser with the values of `config.optimizer`."""
+    options = config.optimizer.to_dict()
+    return actor_critic.seed_optimizer(options.pop("learning_rate"), **options)
+
+
+def _widths(config: ConfigDict, problem: Problem) -> dict[str, Any]:
+    model = config.model
+    scale = model.scale or None  # 0 means LeCun's
+    widths = {"embed": model.embed, "hidden": model.hidden, "scale": scale}
+    return widths | {"input_dim": problem.input_dim}
+
+
+def _baseline(config: ConfigDict, problem: Problem, proposing: Policy) -> Baseline:
+    if config.baseline == "critic":
+        init = functools.partial(critic.init, **_widths(config, problem))
+        apply = functools.partial(critic.apply, forget_bias=config.model.forget_bias)
+        return policy_gradient.critic(init, apply, optimizer(config))
+    if config.baseline == "moving_average":
+        return policy_gradient.moving_average(config.baseline_decay)
+    if config.baseline == "multi_sample":
+        return policy_gradient.multi_sample()
+
+    def clipped(inputs: Any, actions: Any) -> Any:
+        return policy_gradient.clip_reward(problem.reward(inputs, actions), _bounds(config))
+
+    return policy_gradient.greedy_rollout(proposing, clipped, period=config.rollout_period)
+
+
+def _bounds(config: ConfigDict) -> tuple[float, float] | None:
+    return tuple(config.reward_bounds) or None
