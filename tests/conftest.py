@@ -3,11 +3,14 @@
 - Shapes of different rank never broadcast silently, and dtypes never mix silently: the library
   says what it means. Optax mixes them by design (`1 - decay**count`), so its transformations run
   under the usual promotion; `standard_promotion` does the same for another library in a test.
+- Programs are compiled without LLVM's optimisations, which halves the time of the suite. Runs in
+  processes of their own, as those that must end alike bit by bit, are compiled as for users.
 - Where beartype is installed, every annotation in a library room is checked at each call.
 """
 
 import functools
 import importlib
+import os
 import importlib.util
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +19,9 @@ import jax
 import jaxtyping
 import optax
 import pytest
+
+# Read when jax starts, which no import above does.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 # Imported under jaxtyping's hook, these would be compiled anew: they come before it.
 for _module in ("chex", "flax.linen", "flax.struct"):
