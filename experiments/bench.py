@@ -16,6 +16,9 @@ median time, 1 being perfect (`experiments/floor.py`). GFLOP/s count arithmetic 
 count every operation's operands and results as if nothing were fused or cached, and so may exceed
 the machine's own.
 
+Without an accelerator every core is a device of its own, and each has a share of the batch, as with
+`--cpu_devices` of `experiments.run`.
+
 A peer takes turns with the kernel, round by round, both warm and on the same number of threads.
 The ratio is the median over rounds, between the least and the largest of them: with 6 rounds or
 more, an interval of at least 95% for the median.
@@ -24,6 +27,7 @@ more, an interval of at least 95% for the median.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fnmatch
 import importlib
 import os
@@ -105,6 +109,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if flags.cores is not None:
         # Before jax starts its threads: both it and the peer size their pools by this.
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: flags.cores])
+    if not flags.list:
+        from experiments.distributed import make_cpu_devices
+
+        with contextlib.suppress(RuntimeError):  # jax has started: its devices are what they are
+            make_cpu_devices(threads())  # without an accelerator; with one, no difference
     kernels = select(flags.rooms or list(ROOMS), flags.only, flags.tiny)
     if not kernels:
         print(f"error: --only: no kernel matches {flags.only!r}; try --list", file=sys.stderr)

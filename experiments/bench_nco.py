@@ -6,8 +6,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
 
 from experiments.kernel import Kernel, PeerTask
+from experiments.programs import make_mesh
 from nco import actor_critic, pointer, policy_gradient
 from nco.policy_gradient import Learner
 from nco.problems import tsp
@@ -49,7 +51,7 @@ def train(cities: int, batch: int) -> Kernel:
 
     def one_update(state: Any, _: None) -> tuple[Any, Any]:
         key = jax.random.fold_in(jax.random.fold_in(state.key, 0), state.step)
-        return trained.update(state, tsp.problem.sample(key, batch, cities))
+        return trained.update(state, split(tsp.problem.sample(key, batch, cities)))
 
     def program(state: Any) -> tuple[Any, Any]:
         return jax.lax.scan(one_update, state, None, length=UPDATES)
@@ -71,6 +73,7 @@ def greedy(cities: int, batch: int) -> Kernel:
     policy = pointer.policy(tsp.problem)
 
     def program(params: Any, key: Any, inputs: Any) -> Any:
+        inputs = split(inputs)
         tours = policy.sample(params, key, inputs, greedy=True).actions
         return tours, tsp.problem.reward(inputs, tours)
 
@@ -90,7 +93,9 @@ def sample(cities: int, tours: int) -> Kernel:
     policy = pointer.policy(tsp.problem)
 
     def program(params: Any, key: Any, inputs: Any) -> Any:
-        found = policy.sample(params, key, inputs, num_samples=tours).actions
+        devices = jax.device_count()  # each has a copy of the instance, and a share of the samples
+        inputs = split(jnp.repeat(inputs, devices, axis=0))
+        found = policy.sample(params, key, inputs, num_samples=tours // devices).actions
         return found, tsp.problem.reward(inputs, found)
 
     return Kernel(
@@ -113,8 +118,15 @@ def decoding_arguments(cities: int, batch: int) -> tuple:
     return make(jax.random.key(0))
 
 
+def split(inputs: Any) -> Any:
+    """The instances, split over all devices, as the runner splits a batch."""
+    mesh = make_mesh(jax.devices())
+    return jax.lax.with_sharding_constraint(inputs, NamedSharding(mesh, PartitionSpec("data")))
+
+
 def settings(cities: int, batch: int) -> dict[str, int]:
-    return {"cities": cities, "batch": batch, "hidden": HIDDEN, "embed": HIDDEN}
+    sizes = {"cities": cities, "batch": batch, "hidden": HIDDEN, "embed": HIDDEN}
+    return sizes | {"devices": jax.device_count()}
 
 
 def peer(task: str, cities: int, batch: int) -> PeerTask:

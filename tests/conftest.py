@@ -10,8 +10,8 @@
 
 import functools
 import importlib
-import os
 import importlib.util
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
