@@ -10,9 +10,6 @@ from jaxtyping import Array, Bool, Float, Int
 
 from nco.problems.problem import Problem
 
-# Section 2.5.2: capacities of KNAP50, KNAP100 and KNAP200, weights and values being uniform.
-CAPACITY = {50: 12.5, 100: 25.0, 200: 25.0}
-
 
 class State(NamedTuple):
     """A knapsack that is being filled.

@@ -1,3 +1,4 @@
+import re
 import sys
 
 import jax
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import config as configs
-from experiments import nco_tsp, pointer_training, pretrained
+from experiments import nco_tsp, pointer_training, pretrained, results_table
 from experiments.config import ConfigError
 from nco.policy_gradient import moving_average, multi_sample
 from tests.contract import check_learner
@@ -90,3 +91,11 @@ def test_learners_keep_the_contract(baseline):
     made = {"critic": seed_critic, "moving_average": moving_average, "multi_sample": multi_sample}
     learner = make(made.get(baseline, lambda: "greedy_rollout")(), num_samples=2)
     check_learner(learner, np.random.default_rng(0).uniform(size=(8, 6, 2)).astype(np.float32))
+
+
+def test_the_number_that_the_config_promises_is_the_recorded_one():
+    text = configs.load_module("nco/tsp").__doc__
+    promised = re.search(r"greedy tour length ([\d.]+)", text).group(1)
+    rows = results_table.read_table(results_table.table_path("nco/demo")).rows
+    found = [r["value"] for r in rows if r["name"] == "tsp20 greedy"]
+    assert f"{found[0]:.2f}" == promised

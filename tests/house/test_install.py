@@ -181,6 +181,7 @@ def test_make_alone_lists_the_targets():
 def test_make_demo_runs_the_main_job():
     commands = make(ROOT, "-n", "-o", ".venv/stamp", "demo").stdout
     expected = ".venv/bin/python -m experiments.run --config=nco/tsp:20,demo --workdir=runs/demo"
+    expected += " --cpu_devices=2"
     assert commands.strip() == expected
 
 
