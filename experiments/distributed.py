@@ -48,6 +48,15 @@ def join(coordinator: str | None, process_id: int | None, num_processes: int | N
     jax.distributed.initialize(coordinator, num_processes, process_id)
 
 
+def leave() -> None:
+    """Leaves the other processes, when all are done; does nothing for one.
+
+    A process that ends without a word is taken for dead by the others, which then abort.
+    """
+    if jax.distributed.is_initialized():
+        jax.distributed.shutdown()
+
+
 def make_cpu_devices(number: int) -> None:
     """Makes this process's CPU `number` devices; jax must not have started.
 

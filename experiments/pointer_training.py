@@ -1,19 +1,25 @@
-"""What the experiments of the pointer network share: the config's checks, and what it describes."""
+"""What the pointer network's experiments share: checks, what the config describes, decoding."""
 
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
+from experiments import pretrained
 from experiments.config import ConfigError, check_choice, check_float, check_int
-from nco import actor_critic, critic, pointer, policy_gradient
+from nco import actor_critic, critic, pointer, policy_gradient, search
 from nco.policy_gradient import Baseline, Learner, Policy
 from nco.problems.problem import Problem
 
+CHUNK = 128  # samples an instance that are in memory at once
+# Random numbers in memory at once while sampling: 256 MB of them.
+_NOISE = 2**26
 BASELINES = ("critic", "moving_average", "multi_sample", "greedy_rollout")
 
 
@@ -106,3 +112,78 @@ def _baseline(config: ConfigDict, problem: Problem, proposing: Policy) -> Baseli
 
 def _bounds(config: ConfigDict) -> tuple[float, float] | None:
     return tuple(config.reward_bounds) or None
+
+
+def check_finish(config: ConfigDict) -> None:
+    """Checks the fields of `config.finish` that `decode_and_sample` reads, and `eval`."""
+    check_int(config, "eval.instances", low=1)
+    check_int(config, "finish.instances", low=0, high=10_000)
+    samples = check_int(config, "finish.samples", low=1)
+    if samples % min(samples, CHUNK):
+        raise ConfigError("finish.samples", f"a multiple of {CHUNK}, or less", samples)
+    check_float(config, "finish.temperature", positive=True)
+
+
+def save_model(config: ConfigDict, name: str, state: Any, workdir: Path) -> None:
+    """Writes `model.npz`, which `experiments.pretrained` loads."""
+    params = jax.tree.map(np.asarray, state.params)
+    described = config.to_dict()
+    described["model"]["clip"] = config.model.clip or None
+    meta = {"step": int(state.step), "name": name}
+    pretrained.save(workdir / "model.npz", params, described, meta)
+
+
+def public_instances(items: int, count: int) -> np.ndarray:
+    """The first of the 10,000 test instances that the field uses, float32 `[count, items, 2]`.
+
+    They are points of the unit square for the TSP, and (weight, value) for the knapsack.
+    """
+    uniform = np.random.RandomState(1234).uniform(size=(10_000, items, 2))
+    return uniform[:count].astype(np.float32)
+
+
+def decode_and_sample(
+    proposing: Policy, problem: Problem, params: Any, instances: np.ndarray, finish: ConfigDict
+) -> dict[str, np.ndarray]:
+    """Solutions by greedy decoding and by the best of `finish.samples`.
+
+    Args:
+        proposing: the policy.
+        problem: what it solves.
+        params: the policy's parameters.
+        instances: float32 `[instances, items, features]`.
+        finish: `samples` and `temperature` are read.
+
+    Returns:
+        `{"greedy": actions, "sample1280": actions}`, each int32 `[instances, items]`.
+    """
+    decode = functools.partial(search.greedy, proposing, problem)
+    draw = functools.partial(
+        search.best_of_samples,
+        proposing,
+        problem,
+        num_samples=finish.samples,
+        temperature=finish.temperature,
+        chunk=CHUNK,
+    )
+    return {
+        "greedy": by_parts(lambda params, key, part: decode(params, part), params, instances),
+        f"sample{finish.samples}": by_parts(
+            lambda params, key, part: draw(params, key, part)[0], params, instances
+        ),
+    }
+
+
+def by_parts(solve: Any, params: Any, instances: np.ndarray) -> np.ndarray:
+    """Actions `[instances, items]` of `solve(params, key, part) -> Solutions`, part by part.
+
+    The parts have one size, so that one program serves them all; the last instance fills the last.
+    """
+    count, items, _ = instances.shape
+    size = max(1, min(count, 250, _NOISE // (CHUNK * items * items)))
+    program, found = jax.jit(lambda *part: solve(*part).actions), []
+    for start in range(0, count, size):
+        index = np.minimum(np.arange(start, start + size), count - 1)
+        part = jnp.asarray(instances[index])
+        found.append(np.asarray(program(params, jax.random.key(start), part)))
+    return np.concatenate(found)[:count]

@@ -127,10 +127,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = configs.load(flags.config, overrides)
         if flags.workdir is not None and not flags.dry_run:
             check_identity(flags.workdir, config)
-        return run(flags, config)
+        code = run(flags, config)
     except (ConfigError, WorkdirError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return BAD_USAGE
+        code = BAD_USAGE
+    if "jax" in sys.modules:
+        from experiments import distributed
+
+        distributed.leave()
+    return code
 
 
 def run(flags: argparse.Namespace, config: Any) -> int:

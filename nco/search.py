@@ -15,7 +15,7 @@ import optax
 from jaxtyping import Array, Float
 
 from nco.actor_critic import seed_optimizer
-from nco.policy_gradient import Policy, moving_average, reinforce_loss
+from nco.policy_gradient import Policy, Sample, moving_average, reinforce_loss
 from nco.problems.problem import Problem
 
 PyTree = Any
@@ -226,21 +226,60 @@ def active_search(
     return ActiveSearchResult(best.actions[0], best.reward[0], best_so_far, mean_reward, state[0])
 
 
+def uniform_policy(problem: Problem) -> Policy:
+    """Picks a feasible item uniformly at every step; it has no parameters.
+
+    With `best_of_samples` it is random search.
+    """
+
+    def follow(inputs: Array, samples: int, pick: Array, choose: Any) -> tuple[Array, Array]:
+        spread = jnp.broadcast_to(inputs[None], (samples, *inputs.shape))
+
+        def body(state: PyTree, pick_step: Array) -> tuple[PyTree, tuple[Array, Array]]:
+            feasible = problem.feasible(state)
+            choices = jnp.sum(feasible, axis=-1)
+            action = jnp.where(choices > 0, choose(feasible, pick_step), -1).astype(jnp.int32)
+            entropy = jnp.log(jnp.maximum(choices, 1).astype(jnp.float32))
+            return problem.step(state, action), (action, entropy)
+
+        _, (actions, entropy) = jax.lax.scan(body, problem.reset(spread), pick)
+        return jnp.moveaxis(actions, 0, -1), jnp.sum(entropy, axis=0)
+
+    def sample(
+        params: PyTree,
+        key: Array,
+        inputs: Array,
+        *,
+        num_samples: int = 1,
+        temperature: float | Array = 1.0,
+        greedy: bool = False,
+    ) -> Sample:
+        del params, temperature, greedy  # a uniform distribution has neither
+        batch, items, _ = inputs.shape
+        noise = jax.random.uniform(key, (items, num_samples, batch, items))
+        actions, entropy = follow(
+            inputs,
+            num_samples,
+            noise,
+            lambda feasible, pick: jnp.argmax(jnp.where(feasible, pick, -1.0), axis=-1),
+        )
+        return Sample(actions, -entropy, entropy)
+
+    def log_prob(params: PyTree, inputs: Array, actions: Array) -> tuple[Array, Array]:
+        del params
+        given = jnp.moveaxis(actions, -1, 0)
+        _, entropy = follow(inputs, actions.shape[0], given, lambda feasible, pick: pick)
+        return -entropy, entropy
+
+    return Policy(sample, log_prob)
+
+
 def random_solutions(
     problem: Problem, key: Array, inputs: Float[Array, "batch items features"]
 ) -> Solutions:
-    """Picks a feasible item uniformly at every step; the key is consumed."""
-    noise = jax.random.uniform(key, (inputs.shape[1], *inputs.shape[:2]))
-
-    def body(state: PyTree, noise_step: Array) -> tuple[PyTree, Array]:
-        feasible = problem.feasible(state)
-        choice = jnp.argmax(jnp.where(feasible, noise_step, -1.0), axis=-1)
-        action = jnp.where(jnp.any(feasible, axis=-1), choice, -1).astype(jnp.int32)
-        return problem.step(state, action), action
-
-    _, actions = jax.lax.scan(body, problem.reset(inputs), noise)
-    actions = jnp.moveaxis(actions, 0, -1)
-    return Solutions(actions, problem.reward(inputs, actions[None])[0])
+    """One solution of each instance by `uniform_policy`; the key is consumed."""
+    actions = uniform_policy(problem).sample(None, key, inputs).actions
+    return Solutions(actions[0], problem.reward(inputs, actions)[0])
 
 
 def _best_sample(actions: Array, reward: Array) -> Solutions:

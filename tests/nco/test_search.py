@@ -163,3 +163,17 @@ def test_perturbed_greedy_decoding_lies_between_greedy_and_random(model):
 
     assert agreement(0.0) == 1.0
     assert 1.0 > agreement(0.02) > agreement(0.5) > agreement(50.0)
+
+
+def test_the_uniform_policy_gives_every_tour_the_same_probability():
+    policy, inputs = search.uniform_policy(tsp.problem), tsp.sample(jax.random.key(1), 2, 5)
+    sample = policy.sample(None, jax.random.key(2), inputs, num_samples=3)
+    np.testing.assert_allclose(sample.log_prob, -np.log(120), rtol=1e-6)
+    np.testing.assert_allclose(sample.entropy, np.log(120), rtol=1e-6)
+    for score in policy.log_prob(None, inputs, sample.actions):
+        np.testing.assert_allclose(np.abs(score), np.log(120), rtol=1e-6)
+    found, _ = search.best_of_samples(
+        policy, tsp.problem, None, jax.random.key(3), inputs, num_samples=2000, chunk=500
+    )
+    optima = [_optimum(coords) for coords in inputs]  # of 120 tours, 2,000 draws miss none
+    np.testing.assert_allclose(-found.reward, optima, rtol=1e-5)

@@ -1,0 +1,81 @@
+"""A pointer network that learns to fill a 0-1 knapsack by policy gradients.
+
+Command: python -m experiments.run --config=nco/knapsack:50,cpu --workdir=runs/knap50
+Expected time: 30 min on 2 cores. Expected number: the bar for greedy decoding is a value of 19.92
+on the public instances, whose optimum is 20.13; not trained to its end yet.
+
+Sizes: 50, 100, 200 items, with the seed's capacities 12.5, 25 and 25 (section 2.5.2). Presets:
+`paper` (the recipe of the TSP, since the seed states no other), `cpu` (16 instances with 8 samples
+each, the shared baseline and LeCun's start; at the end 1,280 samples an instance and a comparison
+with solvers), `smoke` (seconds).
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.config import split_arg
+
+CAPACITY = {"50": 12.5, "100": 25.0, "200": 25.0}
+PRESETS = ("smoke", "cpu", "paper")
+ARGUMENTS = tuple(f"{size},{preset}" for size in CAPACITY for preset in PRESETS)
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    size, preset = split_arg(arg or "50,cpu", sizes=tuple(CAPACITY), presets=PRESETS)
+    config = ConfigDict(
+        {
+            "experiment": "nco_knapsack",
+            "seed": 0,
+            "num_seeds": 1,
+            "seed_axis": "map",
+            "steps": 200_000,
+            "chunk": 10,
+            "eval_every": 500,
+            "checkpoint_every": 500,
+            "keep_checkpoints": 3,
+            "deterministic": False,
+            "items": int(size),
+            "capacity": CAPACITY[size],
+            "stop_rule": False,  # the seed's: stop at the first item that does not fit, dropped
+            "batch_size": 128,
+            "num_samples": 1,
+            "baseline": "critic",
+            "baseline_decay": 0.99,
+            "rollout_period": 2500,
+            "entropy_weight": 0.0,
+            "reward_bounds": (),  # or a lower and an upper one, for rewards to be clipped to
+            "model": {
+                "hidden": 128,
+                "embed": 128,
+                "scale": 0.08,  # 0.0: each parameter its own, by LeCun
+                "glimpses": 1,
+                "clip": 10.0,  # 0.0: none
+                "forget_bias": 1.0,
+            },
+            "optimizer": {
+                "learning_rate": 1e-3,
+                "decay_rate": 0.96,
+                "decay_steps": 5000,
+                "max_grad_norm": 1.0,
+            },
+            "eval": {"instances": 1000},
+            "finish": {
+                "instances": 1000,
+                "samples": 1280,
+                "temperature": 1.0,
+                "solvers": False,
+            },
+        }
+    )
+    if preset == "cpu":
+        config.update({"baseline": "multi_sample", "batch_size": 16, "num_samples": 8})
+        config.update({"steps": 10_000})
+        config.model.scale = 0.0
+        config.optimizer.decay_steps = 100
+        config.finish.solvers = True
+    if preset == "smoke":
+        config.update({"steps": 20, "chunk": 5, "eval_every": 10, "checkpoint_every": 10})
+        config.update({"batch_size": 8})
+        config.model.update({"hidden": 16, "embed": 16})
+        config.eval.instances = 16
+        config.finish.update({"instances": 0, "samples": 128})
+    return config

@@ -1,0 +1,111 @@
+"""Glue of the knapsack: builds an `Experiment` from `experiments/configs/nco/knapsack.py`."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments import pointer_training
+from experiments.config import ConfigError, check_bool, check_float, check_int
+from experiments.experiment import Experiment, Phase
+from experiments.markdown_tables import markdown
+from experiments.results_table import mean_interval
+from experiments.workdir import replace_text
+from nco import knapsack_solvers, search
+from nco.policy_gradient import Policy
+from nco.problems import knapsack
+from nco.problems.problem import Problem
+
+
+def build(config: ConfigDict) -> Experiment:
+    """Checks the config and makes the experiment; raises ConfigError naming the key."""
+    _check(config)
+    problem = knapsack.problem(config.capacity, stop_rule=config.stop_rule)
+    policy = pointer_training.policy(config, problem)
+    learner = pointer_training.learner(config, problem, (config.batch_size, config.items, 2))
+
+    def batch(_: Any, key: Any, step: Any) -> Any:
+        return problem.sample(key, config.batch_size, config.items)
+
+    # Validation instances have a seed of their own, apart from every run's and from the test sets'.
+    validation = problem.sample(jax.random.key(20_000), config.eval.instances, config.items)
+    decode = jax.jit(functools.partial(search.greedy, policy, problem))
+
+    def evaluate(state: Any, step: int) -> dict[str, float]:
+        return {"value": float(jnp.mean(decode(state.params, validation).reward))}
+
+    return Experiment(
+        init=learner.init,
+        phases=(Phase("train", config.steps, learner.update, batch, ()),),
+        cycle=False,
+        evaluate=evaluate,
+        headline=("value", "max"),
+        finish=functools.partial(_finish, config, problem, policy),
+    )
+
+
+def _check(config: ConfigDict) -> None:
+    check_int(config, "items", low=1, high=1000)
+    check_float(config, "capacity", low=0.0)
+    check_bool(config, "stop_rule")
+    pointer_training.check(config)
+    pointer_training.check_finish(config)
+    if check_bool(config, "finish.solvers"):
+        try:  # a missing library is found now, not after training
+            knapsack_solvers.exact(np.ones(2), np.ones(2), 1.0)
+        except ImportError as error:
+            raise ConfigError(
+                "finish.solvers", f"false, as one cannot run: {error}", True
+            ) from error
+
+
+def _finish(
+    config: ConfigDict, problem: Problem, policy: Policy, state: Any, workdir: Path
+) -> list[dict[str, Any]]:
+    """Saves the model and compares it with solvers on the first public instances."""
+    name = f"knap{config.items}"
+    pointer_training.save_model(config, name, state, Path(workdir))
+    if not config.finish.instances:
+        return []
+    instances = pointer_training.public_instances(config.items, config.finish.instances)
+    found = pointer_training.decode_and_sample(
+        policy, problem, state.params, instances, config.finish
+    )
+    worth = {method: values(instances, actions) for method, actions in found.items()}
+    if config.finish.solvers:
+        worth |= solved(instances, config.capacity)
+    rows = [
+        {"name": f"{name}-{method}", "metric": "value", "unit": "instance"}
+        | mean_interval(each)._asdict()
+        for method, each in worth.items()
+    ]
+    table = markdown(rows, columns=("name", "metric", "value", "low", "high", "n"))
+    replace_text(Path(workdir) / "table.md", table + "\n")
+    return rows
+
+
+def values(instances: np.ndarray, actions: np.ndarray) -> np.ndarray:
+    """Value of what was taken, float64 `[instances]`; actions of -1 take nothing."""
+    gained = np.take_along_axis(instances[..., 1].astype(np.float64), np.maximum(actions, 0), 1)
+    return np.where(actions >= 0, gained, 0.0).sum(axis=1)
+
+
+def solved(instances: np.ndarray, capacity: float) -> dict[str, np.ndarray]:
+    """Values of the solvers' answers, float64 `[instances]` each."""
+    stop = functools.partial(knapsack_solvers.ratio_greedy, skip=False)
+    methods: dict[str, Any] = {
+        "skip_greedy": knapsack_solvers.ratio_greedy,
+        "stop_greedy": stop,
+        "optimal": knapsack_solvers.exact,
+    }
+    wide = instances.astype(np.float64)
+    return {
+        name: np.array([items[solver(*items.T, capacity), 1].sum() for items in wide])
+        for name, solver in methods.items()
+    }
