@@ -28,13 +28,13 @@ def build(config: ConfigDict) -> Experiment:
     _check(config)
     problem = knapsack.problem(config.capacity, stop_rule=config.stop_rule)
     policy = pointer_training.policy(config, problem)
-    learner = pointer_training.learner(config, problem, (config.batch_size, config.items, 2))
+    learner = pointer_training.learner(config, problem, (config.batch_size, config.num_items, 2))
 
     def batch(_: Any, key: Any, step: Any) -> Any:
-        return problem.sample(key, config.batch_size, config.items)
+        return problem.sample(key, config.batch_size, config.num_items)
 
     # Validation instances have a seed of their own, apart from every run's and from the test sets'.
-    validation = problem.sample(jax.random.key(20_000), config.eval.instances, config.items)
+    validation = problem.sample(jax.random.key(20_000), config.eval.instances, config.num_items)
     decode = jax.jit(functools.partial(search.greedy, policy, problem))
 
     def evaluate(state: Any, step: int) -> dict[str, float]:
@@ -51,7 +51,7 @@ def build(config: ConfigDict) -> Experiment:
 
 
 def _check(config: ConfigDict) -> None:
-    check_int(config, "items", low=1, high=1000)
+    check_int(config, "num_items", low=1, high=1000)
     check_float(config, "capacity", low=0.0)
     check_bool(config, "stop_rule")
     pointer_training.check(config)
@@ -69,11 +69,11 @@ def _finish(
     config: ConfigDict, problem: Problem, policy: Policy, state: Any, workdir: Path
 ) -> list[dict[str, Any]]:
     """Saves the model and compares it with solvers on the first public instances."""
-    name = f"knap{config.items}"
+    name = f"knap{config.num_items}"
     pointer_training.save_model(config, name, state, Path(workdir))
     if not config.finish.instances:
         return []
-    instances = pointer_training.public_instances(config.items, config.finish.instances)
+    instances = pointer_training.public_instances(config.num_items, config.finish.instances)
     found = pointer_training.decode_and_sample(
         policy, problem, state.params, instances, config.finish
     )

@@ -164,9 +164,11 @@ def task(name: str, model: pretrained.Pretrained) -> Task:
     if kind == "tsp":
         return Task(name, tsp.problem, items, "tour_length", -1)
     capacity = model.config["capacity"]
-    if items == model.config["items"]:
+    if items == model.config["num_items"]:
         return Task(name, knapsack.problem(capacity), items, "value", 1)
-    raise ValueError(f"TASK: expected knap{model.config['items']}, as in training; got {name!r}")
+    raise ValueError(
+        f"TASK: expected knap{model.config['num_items']}, as in training; got {name!r}"
+    )
 
 
 def measure(task: Task, model: pretrained.Pretrained, flags: argparse.Namespace) -> Any:

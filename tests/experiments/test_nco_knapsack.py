@@ -7,7 +7,7 @@ from experiments import nco_knapsack, nco_tables, pretrained, results_table
 from experiments.config import ConfigError
 from nco import knapsack_solvers
 
-SMALL = {"items": 6, "capacity": 1.5, "finish.instances": 5, "finish.samples": 8}
+SMALL = {"num_items": 6, "capacity": 1.5, "finish.instances": 5, "finish.samples": 8}
 
 
 def small(**overrides):
@@ -37,7 +37,7 @@ def test_finish_compares_with_solvers_and_saves_the_model(finished):
 
 
 def test_impossible_values_name_their_key():
-    for key, value in (("items", 0), ("capacity", -1.0), ("finish.samples", 130)):
+    for key, value in (("num_items", 0), ("capacity", -1.0), ("finish.samples", 130)):
         with pytest.raises(ConfigError, match=f"^{key}: "):
             nco_knapsack.build(small(**{key: value}))
 

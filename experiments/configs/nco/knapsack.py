@@ -33,7 +33,7 @@ def get_config(arg: str = "") -> ConfigDict:
             "checkpoint_every": 500,
             "keep_checkpoints": 3,
             "deterministic": False,
-            "items": int(size),
+            "num_items": int(size),
             "capacity": CAPACITY[size],
             "stop_rule": False,  # the seed's: stop at the first item that does not fit, dropped
             "batch_size": 128,
