@@ -2,6 +2,8 @@
 
 model = pretrained.load("nco/tsp20")       # a shipped model
 model = pretrained.load("runs/demo")       # the model that a run wrote at its end
+
+    python -m experiments.pretrained runs/tsp20 nco/tsp20   # ships the model of a finished run
 """
 
 from __future__ import annotations
@@ -9,10 +11,14 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from experiments import rows
 
 SHIPPED = Path(__file__).parent / "pretrained"
 _SEPARATOR = "/"
@@ -72,6 +78,30 @@ def load(name: str | Path) -> Pretrained:
         ) from error
 
 
+def ship(workdir: str | Path, name: str) -> Path:
+    """Copies a finished run's model among the shipped ones, with how it was made.
+
+    Args:
+        workdir: of the run.
+        name: `ROOM/MODEL`, such as "nco/tsp20".
+
+    Raises:
+        ValueError: another form of name, or the run has no result rows.
+        LookupError: the run has no model.
+    """
+    if not re.fullmatch(r"[a-z]+/[a-z0-9_]+", name):
+        raise ValueError(f"name: expected ROOM/MODEL in lower case, got {name!r}")
+    model = load(Path(workdir) / "model.npz")
+    finished = rows.read(Path(workdir) / "results.json")
+    if not finished.get("rows"):
+        raise ValueError(f"{workdir}: expected a finished run with result rows; it has none")
+    first = finished["rows"][0]
+    made = {key: first[key] for key in ("command", "seeds", "seconds", "machine", "commit")}
+    numbers = {f"{row['name']} {row['metric']}": row["value"] for row in finished["rows"]}
+    meta = model.meta | made | {"results": numbers}
+    return save(SHIPPED / f"{name}.npz", model.params, model.config, meta)
+
+
 def shipped() -> list[str]:
     """Names of the models that come with the project."""
     found = SHIPPED.glob("**/*.npz")
@@ -110,3 +140,12 @@ def _unflatten(flat: dict[str, np.ndarray]) -> dict[str, Any]:
             node = node.setdefault(parent, {})
         node[last] = value
     return tree
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("usage: python -m experiments.pretrained WORKDIR ROOM/MODEL")
+    try:
+        print(ship(*sys.argv[1:]))
+    except (LookupError, ValueError) as error:
+        sys.exit(f"error: {error}")

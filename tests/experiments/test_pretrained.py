@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import pretrained
+from experiments import pretrained, rows
 from nco import pointer
 
 
@@ -32,3 +32,23 @@ def test_a_missing_or_foreign_model_is_refused_with_the_choices(tmp_path):
 def test_every_shipped_model_loads():
     for name in pretrained.shipped():
         assert pretrained.load(name).params
+
+
+def test_a_run_is_shipped_with_how_it_was_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrained, "SHIPPED", tmp_path / "shipped")
+    run = tmp_path / "run"
+    params = pointer.init(jax.random.key(0), embed=4, hidden=4)
+    pretrained.save(run / "model.npz", params, {"model": {}}, {"step": 3})
+    with pytest.raises(ValueError, match="expected a finished run"):
+        pretrained.ship(run, "nco/tsp4")
+    known = {"command": "python -m experiments.run", "seeds": [0], "seconds": 1.5}
+    known |= {"machine": "CPU, 2 cores", "commit": "abc"}
+    row = rows.complete({"name": "tsp4-greedy", "metric": "tour_length", "value": 2.5}, known)
+    rows.write(run / "results.json", "t", [row])
+    with pytest.raises(ValueError, match="expected ROOM/MODEL"):
+        pretrained.ship(run, "../tsp4")
+    pretrained.ship(run, "nco/tsp4")
+    assert pretrained.shipped() == ["nco/tsp4"]
+    loaded = pretrained.load("nco/tsp4")
+    jax.tree.map(np.testing.assert_array_equal, loaded.params, params)
+    assert loaded.meta == {"step": 3, **known, "results": {"tsp4-greedy tour_length": 2.5}}
