@@ -209,22 +209,16 @@ def learned(
     task: Task, policy: Policy, params: Any, flags: argparse.Namespace
 ) -> dict[str, Method]:
     """The network's methods: how many instances each takes, and what it reaches on them."""
-    by_parts, problem = pointer_training.by_parts, task.problem
+    problem = task.problem
+
+    def greedy(instances: np.ndarray) -> np.ndarray:
+        return score(task, instances, pointer_training.greedy(policy, problem, params, instances))
 
     def sampled(proposing: Policy) -> Callable[[np.ndarray], np.ndarray]:
         draw = functools.partial(
-            search.best_of_samples,
-            proposing,
-            problem,
-            num_samples=flags.samples,
-            temperature=flags.temperature,
-            chunk=min(flags.samples, pointer_training.CHUNK),
+            pointer_training.best_of, samples=flags.samples, temperature=flags.temperature
         )
-        return lambda x: score(task, x, by_parts(lambda p, k, i: draw(p, k, i)[0], params, x))
-
-    def greedy(instances: np.ndarray) -> np.ndarray:
-        decode = functools.partial(search.greedy, policy, problem)
-        return score(task, instances, by_parts(lambda p, _, i: decode(p, i), params, instances))
+        return lambda x: score(task, x, draw(proposing, problem, params, x))
 
     def active(instances: np.ndarray) -> np.ndarray:
         run = jax.jit(

@@ -145,33 +145,39 @@ def public_instances(items: int, count: int) -> np.ndarray:
 def decode_and_sample(
     proposing: Policy, problem: Problem, params: Any, instances: np.ndarray, finish: ConfigDict
 ) -> dict[str, np.ndarray]:
-    """Solutions by greedy decoding and by the best of `finish.samples`.
+    """Solutions by `greedy` and by `best_of` as `config.finish` says, by the method's name."""
+    draw = {"samples": finish.samples, "temperature": finish.temperature}
+    return {
+        "greedy": greedy(proposing, problem, params, instances),
+        f"sample{finish.samples}": best_of(proposing, problem, params, instances, **draw),
+    }
 
-    Args:
-        proposing: the policy.
-        problem: what it solves.
-        params: the policy's parameters.
-        instances: float32 `[instances, items, features]`.
-        finish: `samples` and `temperature` are read.
 
-    Returns:
-        `{"greedy": actions, "sample1280": actions}`, each int32 `[instances, items]`.
-    """
+def greedy(proposing: Policy, problem: Problem, params: Any, instances: np.ndarray) -> np.ndarray:
+    """Greedy solutions, int32 `[instances, items]`."""
     decode = functools.partial(search.greedy, proposing, problem)
+    return by_parts(lambda params, key, part: decode(params, part), params, instances)
+
+
+def best_of(
+    proposing: Policy,
+    problem: Problem,
+    params: Any,
+    instances: np.ndarray,
+    *,
+    samples: int,
+    temperature: float,
+) -> np.ndarray:
+    """The best of some samples an instance, int32 `[instances, items]`."""
     draw = functools.partial(
         search.best_of_samples,
         proposing,
         problem,
-        num_samples=finish.samples,
-        temperature=finish.temperature,
-        chunk=CHUNK,
+        num_samples=samples,
+        temperature=temperature,
+        chunk=min(samples, CHUNK),
     )
-    return {
-        "greedy": by_parts(lambda params, key, part: decode(params, part), params, instances),
-        f"sample{finish.samples}": by_parts(
-            lambda params, key, part: draw(params, key, part)[0], params, instances
-        ),
-    }
+    return by_parts(lambda params, key, part: draw(params, key, part)[0], params, instances)
 
 
 def by_parts(solve: Any, params: Any, instances: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ with solvers), `smoke` (seconds).
 from ml_collections import ConfigDict
 
 from experiments.config import split_arg
+from experiments.pointer_config import defaults
 
 CAPACITY = {"50": 12.5, "100": 25.0, "200": 25.0}
 PRESETS = ("smoke", "cpu", "paper")
@@ -22,42 +23,15 @@ ARGUMENTS = tuple(f"{size},{preset}" for size in CAPACITY for preset in PRESETS)
 def get_config(arg: str = "") -> ConfigDict:
     size, preset = split_arg(arg or "50,cpu", sizes=tuple(CAPACITY), presets=PRESETS)
     config = ConfigDict(
-        {
+        defaults()
+        | {
             "experiment": "nco_knapsack",
-            "seed": 0,
-            "num_seeds": 1,
-            "seed_axis": "map",
-            "steps": 200_000,
             "chunk": 10,
             "eval_every": 500,
             "checkpoint_every": 500,
-            "keep_checkpoints": 3,
-            "deterministic": False,
             "num_items": int(size),
             "capacity": CAPACITY[size],
             "stop_rule": False,  # the seed's: stop at the first item that does not fit, dropped
-            "batch_size": 128,
-            "num_samples": 1,
-            "baseline": "critic",
-            "baseline_decay": 0.99,
-            "rollout_period": 2500,
-            "entropy_weight": 0.0,
-            "reward_bounds": (),  # or a lower and an upper one, for rewards to be clipped to
-            "model": {
-                "hidden": 128,
-                "embed": 128,
-                "scale": 0.08,  # 0.0: each parameter its own, by LeCun
-                "glimpses": 1,
-                "clip": 10.0,  # 0.0: none
-                "forget_bias": 1.0,
-            },
-            "optimizer": {
-                "learning_rate": 1e-3,
-                "decay_rate": 0.96,
-                "decay_steps": 5000,
-                "max_grad_norm": 1.0,
-            },
-            "eval": {"instances": 1000},
             "finish": {
                 "instances": 1000,
                 "samples": 1280,

@@ -19,6 +19,7 @@ Sizes: 20, 50, 100 cities. Presets:
 from ml_collections import ConfigDict
 
 from experiments.config import split_arg
+from experiments.pointer_config import defaults
 
 SIZES = ("20", "50", "100")
 PRESETS = ("smoke", "demo", "cpu", "paper")
@@ -28,40 +29,13 @@ ARGUMENTS = tuple(f"{size},{preset}" for size in SIZES for preset in PRESETS)
 def get_config(arg: str = "") -> ConfigDict:
     size, preset = split_arg(arg or "20,cpu", sizes=SIZES, presets=PRESETS)
     config = ConfigDict(
-        {
+        defaults()
+        | {
             "experiment": "nco_tsp",
-            "seed": 0,
-            "num_seeds": 1,
-            "seed_axis": "map",
-            "steps": 200_000,
             "chunk": 20,
             "eval_every": 1000,
             "checkpoint_every": 1000,
-            "keep_checkpoints": 3,
-            "deterministic": False,
             "cities": int(size),
-            "batch_size": 128,
-            "num_samples": 1,
-            "baseline": "critic",
-            "baseline_decay": 0.99,
-            "rollout_period": 2500,
-            "entropy_weight": 0.0,
-            "reward_bounds": (),  # or a lower and an upper one, for rewards to be clipped to
-            "model": {
-                "hidden": 128,
-                "embed": 128,
-                "scale": 0.08,  # 0.0: each parameter its own, by LeCun
-                "glimpses": 1,
-                "clip": 10.0,  # 0.0: none
-                "forget_bias": 1.0,
-            },
-            "optimizer": {
-                "learning_rate": 1e-4 if size == "100" else 1e-3,
-                "decay_rate": 0.96,
-                "decay_steps": 5000,
-                "max_grad_norm": 1.0,
-            },
-            "eval": {"instances": 1000},
             "finish": {
                 "instances": 1000,
                 "samples": 1_280_000,
@@ -73,6 +47,8 @@ def get_config(arg: str = "") -> ConfigDict:
             },
         }
     )
+    if size == "100":
+        config.optimizer.learning_rate = 1e-4
     if preset in ("cpu", "demo"):
         config.update({"baseline": "multi_sample", "batch_size": 16, "num_samples": 8})
         config.update({"steps": 100_000, "chunk": 10})
