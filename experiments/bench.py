@@ -84,6 +84,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--list", action="store_true", help="show the kernels' names and stop")
     add("--tiny", action="store_true", help="toy sizes: tries the machinery, measures nothing")
     flags = parser.parse_args(arguments)
+    if flags.json is not None and not flags.json.absolute().parent.is_dir():
+        parser.error(f"--json {flags.json}: there is no folder {flags.json.parent}")
     unknown = [room for room in flags.rooms if room not in ROOMS]
     if unknown:
         parser.error(f"unknown room {unknown[0]!r}; rooms with kernels: {', '.join(ROOMS)}")
@@ -148,6 +150,8 @@ def run(kernels: Sequence[Kernel], flags: argparse.Namespace) -> list[Measured]:
     print(f"{rows.machine()}; threads: {threads()}; {flags.repeat} rounds of {flags.seconds:g} s")
     rates = floor.measure(repeat=2 if flags.tiny else 10, tiny=flags.tiny)
     print(describe_rates(rates), end="\n\n")
+    if flags.tiny:
+        print("toy sizes: the numbers below show that all runs, and mean nothing\n")
     width = max(len(each.name) for each in kernels)
     print(line(HEADER, width))
     measured = []
@@ -231,7 +235,7 @@ def describe(done: Measured, width: int) -> str:
         f"{(cost.flops + cost.transcendentals) / done.median / 1e9:.2f}",
         f"{(cost.bytes_read + cost.bytes_written) / done.median / 1e9:.2f}",
         duration(done.floor.seconds),
-        f"{done.floor.seconds / done.median:.2f}",
+        f"{statistics.median(fractions(done)):.2f}",
     )
     lines = [line(cells, width)]
     if done.peer_rates:
@@ -264,6 +268,11 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1e6:.3g} us"
 
 
+def fractions(done: Measured) -> list[float]:
+    """The floor over the time of a run, in each round."""
+    return [done.floor.seconds * rate / done.kernel.items for rate in done.rates]
+
+
 def spread(values: Sequence[float]) -> tuple[float, float, float]:
     """Returns the least, the median and the largest."""
     return min(values), statistics.median(values), max(values)
@@ -289,10 +298,9 @@ def result_rows(done: Measured, suffix: str = "") -> list[dict[str, Any]]:
         named = {"name": kernel.name + suffix, "metric": metric, "config": words_of(settings)}
         return {**named, **numbers, **more}
 
-    per_run = [kernel.items / rate for rate in done.rates]
     found = [
         row(f"{kernel.unit}s_per_second", done.rates),
-        row("fraction_of_floor", [done.floor.seconds / seconds for seconds in per_run]),
+        row("fraction_of_floor", fractions(done)),
     ]
     if done.peer_rates and kernel.peer is not None:
         label = kernel.peer.label

@@ -199,6 +199,17 @@ def available() -> dict[str, str]:
     return found
 
 
+def choices(name: str) -> str:
+    """Returns the sizes and presets of a config's `ARGUMENTS`, in brackets; empty without."""
+    try:
+        given = getattr(load_module(name), "ARGUMENTS", ())
+    except Exception:  # a config that cannot be run is listed all the same
+        return ""
+    split = [argument.split(",") for argument in given]
+    parts = [list(dict.fromkeys(part)) for part in zip(*split, strict=False)]
+    return f" [{', '.join('|'.join(part) for part in parts)}]" if parts else ""
+
+
 def describe(path: Path) -> str:
     """Returns the first line of a config's docstring, read without running the file."""
     try:

@@ -123,7 +123,7 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     }
     groups = []
     for members in grouped.values():
-        label = members[0].folder.name
+        label = ", ".join(member.folder.name for member in members)
         if 1 <= len(differing) <= 3:
             config = members[0].config
             label = ", ".join(f"{short[key]}={config.get(key)}" for key in differing)

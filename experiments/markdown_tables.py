@@ -133,6 +133,8 @@ def _cell(row: Row, column: str) -> str:
     value = row[column]
     if value is None:
         return ""
+    if column == "value" and row["unit"] == "round":  # a range over rounds, no interval of a mean
+        return f"{value:#.3g} ({row['low']:#.3g} to {row['high']:#.3g})"
     if column == "value":
         return format_number(value, row["low"], row["high"])
     if column == "n":

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,7 +73,7 @@ def load(name: str | Path) -> Pretrained:
             params = _unflatten({key: arrays[key] for key in arrays.files})
         described = json.loads(path.with_suffix(".json").read_text())
         return Pretrained(params, described["config"], described["meta"])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"{path}: expected a model (.npz with a .json beside it): {error}"
         ) from error
@@ -115,10 +116,13 @@ def _find(name: str | Path) -> Path:
     for path in candidates:
         if path.is_file():
             return path
-    raise LookupError(
-        f"model {str(name)!r}: expected a workdir with model.npz, an .npz file, or one of "
-        f"{shipped() or 'no shipped models'}"
-    )
+    known = f"or a shipped model: {', '.join(shipped())}" if shipped() else "(no model is shipped)"
+    problem = f"model {str(name)!r}: expected a workdir with model.npz, an .npz file, {known}"
+    if (given / "config.json").is_file():
+        seeds = sorted(path.parent.name for path in given.glob("seed_*/model.npz"))
+        problem += f"; its seeds have one each: {', '.join(seeds)}" if seeds else ""
+        problem += "" if seeds else "; this run has not ended yet"
+    raise LookupError(problem)
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, np.ndarray]:

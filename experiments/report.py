@@ -5,7 +5,8 @@
     python -m experiments.report --tables         # the tables of every README.md, from results/
     python -m experiments.report --tables --check # only tell whether they are up to date
 
-Runs whose configs differ in the seed only are averaged, with the 95% interval of their mean.
+Curves and evaluations of runs whose configs differ in the seed only are averaged, with the 95%
+interval of their mean; results are listed run by run.
 """
 
 import argparse
@@ -88,12 +89,26 @@ def record(workdirs: Sequence[Path], path: Path, title: str | None = None) -> Pa
         run = curves.read_run(folder.expanduser().resolve())
         if not run.rows:
             raise ReportError(f"{folder}: expected a finished run with result rows; it has none")
-        found += run.rows
+        found += [results_table.from_run(row) for row in run.rows]
+    keys = [(row["name"], row["metric"]) for row in found]
+    if len(set(keys)) < len(keys):
+        raise ReportError(
+            f"{', '.join(map(str, workdirs))}: expected rows of different names; several seeds are "
+            "one run, trained with --config.num_seeds"
+        )
     if title is None:
         if not path.exists():
             raise ReportError(f"{path}: expected --title, since the table is new")
         title = results_table.read_table(path).title
+    before = results_table.read_table(path).rows if path.exists() else []
+    repeated = [row for row in before if (row["name"], row["metric"]) in set(keys)]
+    for config in sorted({row["config"] for row in repeated} - {row["config"] for row in found}):
+        raise ReportError(
+            f"{path}: expected rows of {config!r}, which it holds, got another config's"
+        )
     results_table.write_table(path, title, found)
+    print(f"{len(found)} rows, {len(repeated)} of them in place of earlier ones; bring the README ")
+    print("files up to date with: python -m experiments.report --tables")
     return path
 
 

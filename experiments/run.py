@@ -109,7 +109,7 @@ def _take_overrides(
         key, equals, value = word.removeprefix("--config.").partition("=")
         if not equals:
             following = next(words, None)
-            if following is None:
+            if following is None or following.startswith("--"):
                 parser.error(f"--config.{key} has no value")
             value = following
         overrides.append((key, value))
@@ -227,7 +227,7 @@ def report(workdir: Path, step: int, results: Path) -> None:
     from experiments import markdown_tables, rows
 
     print(f"done: {step} steps")
-    if results.exists():
+    if results.exists() and rows.read(results)["rows"]:
         print(f"\n{markdown_tables.markdown(rows.read(results)['rows'])}\n")
     for entry in sorted(workdir.iterdir()):
         if not entry.name.startswith("."):
@@ -265,7 +265,7 @@ def show_list() -> None:
     found = configs.available()
     width = max(map(len, found), default=0)
     for name, description in found.items():
-        print(f"{name:{width}}  {description}")
+        print(f"{name:{width}}  {description}{configs.choices(name)}")
 
 
 def check_packages() -> None:

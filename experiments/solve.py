@@ -9,9 +9,12 @@
 
 FILE is TSPLIB (.tsp, .atsp), a list of points (.csv, .tsv, .txt; columns x,y or name,lat,lon), or
 an array of many instances (.npy, [instances, cities, 2]). Lengths are in the file's own unit and
-rounding. A network reads the cities scaled into the unit square; an instance without coordinates is
-for the solvers alone. In the JSON, tours count cities from 0, in the file's order (TSPLIB: in the
-order of its city numbers).
+rounding; where that is not the plane's, another column has the Euclidean length of the tour, in
+the file's coordinates (of latitudes and longitudes, in km on a map of equal areas).
+
+A network reads the cities scaled into the unit square; an instance without coordinates is for the
+solvers alone. In the JSON, tours count cities from 0, in the file's order (TSPLIB: in the order of
+its city numbers). A picture shows the first instances of many.
 """
 
 from __future__ import annotations
@@ -182,9 +185,13 @@ def prepare(flags: argparse.Namespace, instances: Instances) -> Callable[[], Sol
     """
     for flag in ("json", "picture"):
         path = getattr(flags, flag)
+        if path is not None and path.resolve() == flags.file.resolve():
+            raise UsageError(f"--{flag} {path}: this is the file of the instances")
         if path is not None and (path.is_dir() or not path.parent.is_dir()):
             problem = "is a folder" if path.is_dir() else f"there is no folder {path.parent}"
             raise UsageError(f"--{flag} {path}: {problem}")
+    if flags.json is not None and flags.json.suffix.lower() != ".json":
+        raise UsageError(f"--json {flags.json}: expected a file that ends in .json")
     if flags.picture is not None:
         _check_picture(flags.picture, instances)
     solvers = {flags.method} & set(SOLVERS) | ({COMPARED} if flags.compare else set())

@@ -32,8 +32,12 @@ def claim(workdir: Path, config: ConfigDict) -> Iterator[None]:
         it. Nothing in it has been touched then.
     """
     check_identity(workdir, config)
-    workdir.mkdir(parents=True, exist_ok=True)
-    with (workdir / LOCK).open("a") as lock:
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        held = (workdir / LOCK).open("a")
+    except OSError as error:
+        raise WorkdirError(f"--workdir {workdir}: cannot be used: {error.strerror}") from error
+    with held as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -48,6 +52,10 @@ def check_identity(workdir: Path, config: ConfigDict) -> None:
     Raises:
       WorkdirError: it does not; the message shows what differs.
     """
+    if workdir.exists() and not workdir.is_dir():
+        raise WorkdirError(
+            f"--workdir {workdir}: expected a folder, or nothing yet; this is a file"
+        )
     stored = read_config(workdir)
     if stored is None:
         leftover = [name for name in (CHECKPOINTS, METRICS) if (workdir / name).exists()]

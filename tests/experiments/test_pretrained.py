@@ -27,6 +27,21 @@ def test_a_missing_or_foreign_model_is_refused_with_the_choices(tmp_path):
     np.savez(tmp_path / "model.npz", bad=np.array([{}], dtype=object))  # would need pickle
     with pytest.raises(ValueError, match="expected a model"):
         pretrained.load(tmp_path)
+    whole = (tmp_path / "model.npz").read_bytes()
+    for damaged in (whole[:100], b""):
+        (tmp_path / "model.npz").write_bytes(damaged)
+        with pytest.raises(ValueError, match="expected a model"):
+            pretrained.load(tmp_path)
+
+
+def test_a_run_without_its_model_says_why(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(LookupError, match="this run has not ended yet"):
+        pretrained.load(tmp_path)
+    for seed in (0, 1):
+        pretrained.save(tmp_path / f"seed_{seed}" / "model.npz", {"w": np.ones(2)}, {}, {})
+    with pytest.raises(LookupError, match="its seeds have one each: seed_0, seed_1"):
+        pretrained.load(tmp_path)
 
 
 def test_every_shipped_model_loads():

@@ -277,3 +277,19 @@ def test_config_errors_read_as_sentences():
         "a.b: expected one of the choices below, got 'rde'; did you mean 'red'?\n"
         "  choices: red, green"
     )
+
+
+def test_a_workdir_that_cannot_be_is_named(tmp_path, capsys):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    for place in (file, file / "run"):
+        words = [f"--config={TOY}", f"--workdir={place}", "--quiet"]
+        assert run.main(words) == 2
+        assert f"error: --workdir {place}: " in capsys.readouterr().err
+    assert file.read_text() == "mine"
+
+
+def test_an_override_without_a_value_is_named(capsys):
+    with pytest.raises(SystemExit):
+        run.main([f"--config={TOY}", "--config.steps", "--workdir=w"])
+    assert "--config.steps has no value" in capsys.readouterr().err

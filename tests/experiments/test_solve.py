@@ -298,3 +298,16 @@ def test_as_a_command(square):
     assert solved.returncode == 0, solved.stderr
     assert solved.stderr == ""
     assert "square" in solved.stdout
+
+
+def test_the_instances_are_never_overwritten(tmp_path, capsys):
+    path = tmp_path / "cities.csv"
+    path.write_text("x,y\n0,0\n1,0\n0,1\n")
+    for words, said in (
+        (["--json", str(path)], "this is the file of the instances"),
+        (["--json", str(tmp_path / "out.csv")], "expected a file that ends in .json"),
+    ):
+        assert solve.main(["--method", "exact", *words, str(path)]) == 2
+        assert said in capsys.readouterr().err
+    assert path.read_text().startswith("x,y")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cities.csv"]
