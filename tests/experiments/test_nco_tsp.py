@@ -95,7 +95,7 @@ def test_learners_keep_the_contract(baseline):
 
 def test_the_number_that_the_config_promises_is_the_recorded_one():
     text = configs.load_module("nco/tsp").__doc__
-    promised = re.search(r"greedy tour length ([\d.]+)", text).group(1)
+    promised = re.search(r"greedy\s+tour length ([\d.]+)", text).group(1)
     rows = results_table.read_table(results_table.table_path("nco/demo")).rows
     found = [r["value"] for r in rows if r["name"] == "tsp20-greedy"]
     assert f"{found[0]:.2f}" == promised
