@@ -37,7 +37,8 @@ def problem(capacity: float, *, stop_rule: bool = False) -> Problem:
     """The knapsack of one capacity; an item's two features are its weight and its value.
 
     By default items that do not fit any more are masked, and the knapsack is complete when none
-    fits. The reward is the value of all that was chosen.
+    fits. The reward is the value of all that was chosen. A weight below 1.2e-38 counts as zero, as
+    XLA counts subnormal numbers.
 
     Args:
         capacity: W.

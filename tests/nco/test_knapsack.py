@@ -26,11 +26,10 @@ def brute_force(weights, values, capacity):
     return worth[totals <= capacity * (1 + 1e-12)].max()
 
 
+# Not subnormal: XLA counts such numbers as zero.
+UNIT = st.floats(0, 1, width=32, allow_subnormal=False)
 # Halves and quarters: sums are exact, so that exact fits are common.
-ITEM = st.tuples(
-    st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0, 3.0]) | st.floats(0, 1, width=32),
-    st.floats(0, 1, width=32),
-)
+ITEM = st.tuples(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0, 3.0]) | UNIT, UNIT)
 
 
 @settings(max_examples=40, deadline=None)
