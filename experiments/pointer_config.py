@@ -36,6 +36,7 @@ def defaults() -> dict[str, Any]:
             "learning_rate": 1e-3,
             "decay_rate": 0.96,
             "decay_steps": 5000,
+            "decay_begin": 0,
             "max_grad_norm": 1.0,
         },
         "eval": {"instances": 1000},

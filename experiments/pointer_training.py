@@ -20,17 +20,17 @@ from nco.problems.problem import Problem
 CHUNK = 128  # samples an instance that are in memory at once
 # Random numbers in memory at once while sampling: 256 MB of them.
 _NOISE = 2**26
-BASELINES = ("critic", "moving_average", "multi_sample", "greedy_rollout")
+BASELINES = ("critic", "moving_average", "multi_sample", "standardized", "greedy_rollout")
+_SHARED = ("multi_sample", "standardized")
 
 
 def check(config: ConfigDict) -> None:
     """Checks all but the problem's own fields; raises ConfigError naming the key."""
     check_int(config, "batch_size", low=1)
     check_int(config, "num_samples", low=1)
-    if check_choice(config, "baseline", BASELINES) == "multi_sample" and config.num_samples < 2:
-        raise ConfigError(
-            "num_samples", "at least 2 with baseline multi_sample", config.num_samples
-        )
+    baseline = check_choice(config, "baseline", BASELINES)
+    if baseline in _SHARED and config.num_samples < 2:
+        raise ConfigError("num_samples", f"at least 2 with baseline {baseline}", config.num_samples)
     if config.baseline == "greedy_rollout" and config.batch_size < 2:
         raise ConfigError(
             "batch_size", "at least 2 with baseline greedy_rollout", config.batch_size
@@ -45,6 +45,7 @@ def check(config: ConfigDict) -> None:
     for key in ("learning_rate", "decay_rate", "max_grad_norm"):
         check_float(config, f"optimizer.{key}", positive=True)
     check_int(config, "optimizer.decay_steps", low=1)
+    check_int(config, "optimizer.decay_begin", low=0)
     for key in ("hidden", "embed"):
         check_int(config, f"model.{key}", low=1, high=4096)
     check_float(config, "model.scale", low=0.0)
@@ -101,8 +102,8 @@ def _baseline(config: ConfigDict, problem: Problem, proposing: Policy) -> Baseli
         return policy_gradient.critic(init, apply, optimizer(config))
     if config.baseline == "moving_average":
         return policy_gradient.moving_average(config.baseline_decay)
-    if config.baseline == "multi_sample":
-        return policy_gradient.multi_sample()
+    if config.baseline in _SHARED:
+        return policy_gradient.multi_sample(standardize=config.baseline == "standardized")
 
     def clipped(inputs: Any, actions: Any) -> Any:
         return policy_gradient.clip_reward(problem.reward(inputs, actions), _bounds(config))

@@ -45,6 +45,7 @@ def seed_optimizer(
     *,
     decay_rate: float = 0.96,
     decay_steps: int = 5000,
+    decay_begin: int = 0,
     max_grad_norm: float = 1.0,
 ) -> optax.GradientTransformation:
     """Adam with clipped gradients and a staircase of learning rates (section 2.5.1).
@@ -53,9 +54,12 @@ def seed_optimizer(
         learning_rate: 1e-3 for TSP20 and TSP50, 1e-4 for TSP100 in the seed.
         decay_rate: factor of each decay.
         decay_steps: updates between two decays (a staircase).
+        decay_begin: updates at the initial rate before the first interval (0 in the seed).
         max_grad_norm: bound on the gradient's L2 norm.
     """
-    schedule = optax.exponential_decay(learning_rate, decay_steps, decay_rate, staircase=True)
+    schedule = optax.exponential_decay(
+        learning_rate, decay_steps, decay_rate, transition_begin=decay_begin, staircase=True
+    )
     return optax.chain(optax.clip_by_global_norm(max_grad_norm), optax.adam(schedule))
 
 
