@@ -1,3 +1,4 @@
+import functools
 import re
 import sys
 
@@ -55,6 +56,7 @@ def test_paper_preset_holds_the_seeds_values():
         "learning_rate": 1e-4,
         "decay_rate": 0.96,
         "decay_steps": 5000,
+        "decay_begin": 0,
         "max_grad_norm": 1.0,
     }
     assert (config.model.hidden, config.model.scale, config.model.clip) == (128, 0.08, 10.0)
@@ -88,7 +90,12 @@ def test_finish_compares_and_saves_a_model(tmp_path):
 
 @pytest.mark.parametrize("baseline", pointer_training.BASELINES)
 def test_learners_keep_the_contract(baseline):
-    made = {"critic": seed_critic, "moving_average": moving_average, "multi_sample": multi_sample}
+    made = {
+        "critic": seed_critic,
+        "moving_average": moving_average,
+        "multi_sample": multi_sample,
+        "standardized": functools.partial(multi_sample, standardize=True),
+    }
     learner = make(made.get(baseline, lambda: "greedy_rollout")(), num_samples=2)
     check_learner(learner, np.random.default_rng(0).uniform(size=(8, 6, 2)).astype(np.float32))
 

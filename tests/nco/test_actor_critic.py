@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from experiments import config as configs
 from experiments import pointer_training
@@ -75,18 +76,20 @@ def test_update_is_algorithm_1_line_by_line():
     assert int(new.step) == 1
 
 
-def test_seed_optimizer_clips_and_decays():
-    tx = actor_critic.seed_optimizer(1e-3, decay_steps=2)
+@pytest.mark.parametrize("decay_begin", [0, 2])
+def test_seed_optimizer_clips_and_decays(decay_begin):
+    tx = actor_critic.seed_optimizer(1e-3, decay_steps=2, decay_begin=decay_begin)
     params = {"w": jnp.zeros(3)}
     state = tx.init(params)
     sizes = []
-    for _ in range(5):
+    for _ in range(decay_begin + 5):
         updates, state = tx.update({"w": jnp.array([30.0, 40.0, 0.0])}, state, params)
         sizes.append(float(jnp.abs(updates["w"]).max()))
     # A constant gradient makes Adam's step its learning rate: a staircase of factors 0.96.
-    np.testing.assert_allclose(sizes, [1e-3, 1e-3, 9.6e-4, 9.6e-4, 9.216e-4], rtol=1e-4)
+    held = [1e-3] * decay_begin
+    np.testing.assert_allclose(sizes, [*held, 1e-3, 1e-3, 9.6e-4, 9.6e-4, 9.216e-4], rtol=1e-4)
     first_moment = jax.tree.leaves(optax.tree_utils.tree_get(state, "mu"))[0]
-    clipped = (1 - 0.9**5) * np.array([0.6, 0.8, 0.0])
+    clipped = (1 - 0.9 ** (decay_begin + 5)) * np.array([0.6, 0.8, 0.0])
     np.testing.assert_allclose(first_moment, clipped, rtol=1e-5)
 
 

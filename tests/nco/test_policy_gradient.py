@@ -119,21 +119,18 @@ def test_multi_sample_leaves_ones_own_reward_out():
 
 
 def test_standardized_advantages_weigh_inputs_alike():
-    rng = np.random.default_rng(0)
-    reward = rng.normal(size=(8, 5)) * [1e-3, 1.0, 1e3, 0.0, 1.0] + 7.0
+    reward = np.random.default_rng(0).normal(size=(8, 5)) * [0.1, 1.0, 10.0, 0.0, 1.0] - 3.0
     reward[:, 4] = [1.0] + [0.0] * 7  # one sample apart from the rest: the largest advantage
-    advantage, _, _ = pg.multi_sample(standardize=True, epsilon=1e-6).update(
-        (), jnp.asarray(reward, jnp.float32), None
-    )
+    baseline = pg.multi_sample(standardize=True, epsilon=1e-4)
+    advantage, _, _ = baseline.update((), jnp.asarray(reward, jnp.float32), None)
     others = (reward.sum(0) - reward) / 7
-    expected = (reward - others) / (reward.std(0) + 1e-6)
-    np.testing.assert_allclose(advantage, expected, rtol=5e-3)
-    np.testing.assert_allclose(np.abs(advantage).max(0)[[3, 4]], [0.0, 8 / 7**0.5], atol=1e-4)
-    # Scale and shift of an input's rewards do not matter.
-    changed, _, _ = pg.multi_sample(standardize=True, epsilon=0.0).update(
-        (), jnp.asarray(5.0 * reward[:, 1:2] - 3.0, jnp.float32), None
+    np.testing.assert_allclose(
+        advantage, (reward - others) / (reward.std(0) + 1e-4), rtol=1e-3, atol=5e-3
     )
-    np.testing.assert_allclose(changed, advantage[:, 1:2], rtol=1e-3)
+    np.testing.assert_allclose(np.abs(advantage).max(0)[3:], [0.0, 8 / 7**0.5], atol=5e-3)
+    # The scale and the shift of an input's rewards do not matter.
+    moved, _, _ = baseline.update((), jnp.asarray(5.0 * reward + 1.0, jnp.float32), None)
+    np.testing.assert_allclose(moved[:, [0, 1, 2, 4]], advantage[:, [0, 1, 2, 4]], rtol=3e-3)
 
 
 def test_critics_advantage_uses_its_parameters_before_the_update():
