@@ -16,11 +16,18 @@ from experiments.config import ConfigError, check_bool, check_float, check_int
 from experiments.experiment import Experiment, Phase
 from experiments.markdown_tables import markdown
 from experiments.results_table import mean_interval
+from experiments.solution_search import Model
 from experiments.workdir import replace_text
 from nco import knapsack_solvers, search
 from nco.policy_gradient import Policy
 from nco.problems import knapsack
 from nco.problems.problem import Problem
+
+SOLVERS: dict[str, Any] = {
+    "optimal": knapsack_solvers.exact,
+    "skip_greedy": knapsack_solvers.ratio_greedy,
+    "stop_greedy": functools.partial(knapsack_solvers.ratio_greedy, skip=False),
+}
 
 
 def build(config: ConfigDict) -> Experiment:
@@ -74,9 +81,8 @@ def _finish(
     if not config.finish.instances:
         return []
     instances = pointer_training.public_instances(config.num_items, config.finish.instances)
-    found = pointer_training.decode_and_sample(
-        policy, problem, state.params, instances, config.finish
-    )
+    model = Model(policy, state.params, name, problem)
+    found = pointer_training.decode_and_sample(model, instances, config.finish)
     worth = {method: values(instances, actions) for method, actions in found.items()}
     if config.finish.solvers:
         worth |= solved(instances, config.capacity)
@@ -98,14 +104,8 @@ def values(instances: np.ndarray, actions: np.ndarray) -> np.ndarray:
 
 def solved(instances: np.ndarray, capacity: float) -> dict[str, np.ndarray]:
     """Values of the solvers' answers, float64 `[instances]` each."""
-    stop = functools.partial(knapsack_solvers.ratio_greedy, skip=False)
-    methods: dict[str, Any] = {
-        "skip_greedy": knapsack_solvers.ratio_greedy,
-        "stop_greedy": stop,
-        "optimal": knapsack_solvers.exact,
-    }
     wide = instances.astype(np.float64)
     return {
         name: np.array([items[solver(*items.T, capacity), 1].sum() for items in wide])
-        for name, solver in methods.items()
+        for name, solver in SOLVERS.items()
     }

@@ -12,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import data, pointer_training, solver_pool, tours
+from experiments import data, pointer_training, solution_search, solver_pool, tours
 from experiments.config import ConfigError, check_bool, check_float, check_int
 from experiments.experiment import Experiment, Phase
 from experiments.markdown_tables import markdown
 from experiments.results_table import mean_interval
+from experiments.solution_search import Model
 from experiments.workdir import replace_text
 from nco import search, solvers
 from nco.policy_gradient import Policy
@@ -92,7 +93,8 @@ def _compare(
     """Greedy, best of samples and solvers on fresh instances: the first of the public test set."""
     count, options = config.finish.instances, config.finish
     instances = pointer_training.public_instances(config.cities, count)
-    found = pointer_training.decode_and_sample(policy, tsp.problem, params, instances, options)
+    model = Model(policy, params, f"tsp{config.cities}", tsp.problem)
+    found = pointer_training.decode_and_sample(model, instances, options)
     if options.solvers:
         processes = min(2, os.cpu_count() or 1)
         for name, solver in SOLVERS.items():
@@ -118,17 +120,13 @@ def _real_cities(
     count = min(config.cities, len(cities["name"]))
     coords, names = np.asarray(cities["coords"][:count], np.float32), list(cities["name"][:count])
     km = float(cities["km_per_unit"])
-    run = jax.jit(
-        functools.partial(
-            search.active_search,
-            policy,
-            tsp.problem,
-            num_candidates=config.finish.search_candidates,
-            learning_rate=config.finish.search_rate,
-        )
+    found = solution_search.active_search(
+        Model(policy, params, "cities", tsp.problem),
+        coords[None],
+        steps=-(-config.finish.search_candidates // 128),
+        learning_rate=config.finish.search_rate,
     )
-    result = run(params, jax.random.key(0), jnp.asarray(coords))
-    panels, rows = {"active": np.asarray(result.actions)}, []
+    panels, rows = {"active": found.actions[0]}, []
     if config.finish.solvers:
         panels["near_optimal"] = solvers.near_optimal(coords)
     lengths = {name: float(_lengths(coords[None], t[None])[0]) * km for name, t in panels.items()}

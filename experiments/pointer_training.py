@@ -11,15 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import pretrained
+from experiments import pretrained, solution_search
 from experiments.config import ConfigError, check_choice, check_float, check_int
-from nco import actor_critic, critic, pointer, policy_gradient, search
+from experiments.solution_search import Model
+from nco import actor_critic, critic, pointer, policy_gradient
 from nco.policy_gradient import Baseline, Learner, Policy
 from nco.problems.problem import Problem
 
-CHUNK = 128  # samples an instance that are in memory at once
-# Random numbers in memory at once while sampling: 256 MB of them.
-_NOISE = 2**26
 BASELINES = ("critic", "moving_average", "multi_sample", "standardized", "greedy_rollout")
 _SHARED = ("multi_sample", "standardized")
 
@@ -119,9 +117,7 @@ def check_finish(config: ConfigDict) -> None:
     """Checks the fields of `config.finish` that `decode_and_sample` reads, and `eval`."""
     check_int(config, "eval.instances", low=1)
     check_int(config, "finish.instances", low=0, high=10_000)
-    samples = check_int(config, "finish.samples", low=1)
-    if samples % min(samples, CHUNK):
-        raise ConfigError("finish.samples", f"a multiple of {CHUNK}, or less", samples)
+    check_int(config, "finish.samples", low=1)
     check_float(config, "finish.temperature", positive=True)
 
 
@@ -144,53 +140,11 @@ def public_instances(items: int, count: int) -> np.ndarray:
 
 
 def decode_and_sample(
-    proposing: Policy, problem: Problem, params: Any, instances: np.ndarray, finish: ConfigDict
+    model: Model, instances: np.ndarray, finish: ConfigDict
 ) -> dict[str, np.ndarray]:
-    """Solutions by `greedy` and by `best_of` as `config.finish` says, by the method's name."""
-    draw = {"samples": finish.samples, "temperature": finish.temperature}
-    return {
-        "greedy": greedy(proposing, problem, params, instances),
-        f"sample{finish.samples}": best_of(proposing, problem, params, instances, **draw),
-    }
-
-
-def greedy(proposing: Policy, problem: Problem, params: Any, instances: np.ndarray) -> np.ndarray:
-    """Greedy solutions, int32 `[instances, items]`."""
-    decode = functools.partial(search.greedy, proposing, problem)
-    return by_parts(lambda params, key, part: decode(params, part), params, instances)
-
-
-def best_of(
-    proposing: Policy,
-    problem: Problem,
-    params: Any,
-    instances: np.ndarray,
-    *,
-    samples: int,
-    temperature: float,
-) -> np.ndarray:
-    """The best of some samples an instance, int32 `[instances, items]`."""
-    draw = functools.partial(
-        search.best_of_samples,
-        proposing,
-        problem,
-        num_samples=samples,
-        temperature=temperature,
-        chunk=min(samples, CHUNK),
+    """Solutions by greedy decoding and by sampling as `finish` says, by the method's name."""
+    sampled = solution_search.best_of_samples(
+        model, instances, num_samples=finish.samples, temperature=finish.temperature
     )
-    return by_parts(lambda params, key, part: draw(params, key, part)[0], params, instances)
-
-
-def by_parts(solve: Any, params: Any, instances: np.ndarray) -> np.ndarray:
-    """Actions `[instances, items]` of `solve(params, key, part) -> Solutions`, part by part.
-
-    The parts have one size, so that one program serves them all; the last instance fills the last.
-    """
-    count, items, _ = instances.shape
-    size = max(1, min(count, 250, _NOISE // (CHUNK * items * items)))
-    program, found = jax.jit(lambda *part: solve(*part).actions), []
-    for start in range(0, count, size):
-        index = np.minimum(np.arange(start, start + size), count - 1)
-        part = jnp.asarray(instances[index])
-        found.append(np.asarray(program(params, jax.random.key(start), part)))
-    return np.concatenate(found)[:count]
+    greedy = solution_search.greedy(model, instances)
+    return {"greedy": greedy.actions, f"sample{finish.samples}": sampled.actions}

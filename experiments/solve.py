@@ -200,10 +200,10 @@ def prepare(flags: argparse.Namespace, instances: Instances) -> Callable[[], Sol
     if flags.method in SOLVERS:
         return functools.partial(solve, flags.method, instances, flags)
     points = reader.unit_square(instances)
-    from experiments import tour_search
+    from experiments import solution_search
 
     try:
-        model = tour_search.load(flags.model, flags.seed)
+        model = solution_search.load(flags.model, flags.seed)
     except (ValueError, LookupError, OSError) as error:
         raise UsageError(f"--model {flags.model}: {error}") from error
     return functools.partial(search, model, points, instances, flags)
@@ -258,15 +258,15 @@ def search(
     model: Any, points: np.ndarray, instances: Instances, flags: argparse.Namespace
 ) -> Solved:
     """Finds tours by the network."""
-    from experiments import tour_search
+    from experiments import solution_search
 
     count = len(points)
     if flags.method == "greedy":
         with Bar(count, "greedy, instances", flags.quiet) as bar:
-            found = tour_search.greedy(model, points, bar)
+            found = solution_search.greedy(model, points, bar)
     elif flags.method == "sample":
         with Bar(count * flags.samples, "samples", flags.quiet) as bar:
-            found = tour_search.best_of_samples(
+            found = solution_search.best_of_samples(
                 model,
                 points,
                 bar,
@@ -276,7 +276,7 @@ def search(
             )
     else:
         with Bar(count * flags.steps, "active search, steps", flags.quiet) as bar:
-            found = tour_search.active_search(
+            found = solution_search.active_search(
                 model,
                 points,
                 None if bar.hidden else bar,
@@ -285,8 +285,8 @@ def search(
                 learning_rate=flags.learning_rate,
                 seed=flags.seed,
             )
-    lengths = reader.lengths(instances, found.tours)
-    return Solved(found.tours, lengths, found.seconds, found.compile_seconds)
+    lengths = reader.lengths(instances, found.actions)
+    return Solved(found.actions, lengths, found.seconds, found.compile_seconds)
 
 
 class Bar:

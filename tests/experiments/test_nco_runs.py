@@ -142,7 +142,7 @@ FUZZ = {
     "optimizer.decay_steps": [1, 5000, 0],
     "optimizer.decay_begin": [0, 1, -1],
     "optimizer.max_grad_norm": [1.0, 1e-3, 0.0],
-    "finish.samples": [1, 128, 130],
+    "finish.samples": [1, 130, 0],
     "finish.temperature": [0.5, 2.0, 0.0],
     "eval.instances": [1, 16, 0],
 }

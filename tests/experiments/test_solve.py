@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from experiments import solve, tour_search
+from experiments import solution_search, solve
 from experiments.solutions import Solved, table
 
 SQUARE = "x,y\n0,0\n10,10\n10,0\n0,10\n"
@@ -204,7 +204,7 @@ def test_an_interrupt_leaves_older_outputs_alone(square, tmp_path, monkeypatch):
 
 
 class TestNetwork:
-    """The options that reach the search; the search itself is in test_tour_search."""
+    """The options that reach the search; the search itself is in test_solution_search."""
 
     @pytest.fixture
     def calls(self, monkeypatch):
@@ -215,13 +215,13 @@ class TestNetwork:
                 made.append((name, model, points, options))
                 count, cities, _ = points.shape
                 tours = np.tile(np.arange(cities, dtype=np.int32), (count, 1))
-                return tour_search.Found(tours, np.ones(count), 2.5)
+                return solution_search.Found(tours, np.ones(count), 2.5)
 
             return pretended
 
         for name in ("greedy", "best_of_samples", "active_search"):
-            monkeypatch.setattr(tour_search, name, search(name))
-        monkeypatch.setattr(tour_search, "load", lambda name, seed: f"{name} with seed {seed}")
+            monkeypatch.setattr(solution_search, name, search(name))
+        monkeypatch.setattr(solution_search, "load", lambda name, seed: f"{name} with seed {seed}")
         return made
 
     def test_greedy(self, square, tmp_path, calls, capsys):
@@ -265,7 +265,7 @@ class TestNetwork:
         def fail(name, seed):
             raise error("no such model; there are nco/tsp20, nco/tsp50")
 
-        monkeypatch.setattr(tour_search, "load", fail)
+        monkeypatch.setattr(solution_search, "load", fail)
         said = refused(capsys, "--model", "nco/tsp21", square)
         assert said.startswith("error: --model nco/tsp21: ")
         assert "there are nco/tsp20" in said
