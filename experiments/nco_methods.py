@@ -76,6 +76,7 @@ class Options(NamedTuple):
         scratch_rate: its rate.
         limited: instances for the solvers that run until their time is up.
         time_limit: their seconds an instance.
+        proven: instances whose optimal tour is proven.
     """
 
     instances: int = 10_000
@@ -91,6 +92,7 @@ class Options(NamedTuple):
     scratch_rate: float = 1e-3
     limited: int = 100
     time_limit: float = 0.5
+    proven: int = 0
 
 
 class Method(NamedTuple):
@@ -206,6 +208,7 @@ def baselines(task: Task, options: Options) -> dict[str, Method]:
         "christofides": Method(options.first, functools.partial(_tour, solvers.christofides)),
         "or_tools": Method(options.first, functools.partial(_tour, solvers.or_tools)),
     }
+    methods["proven"] = Method(options.proven, functools.partial(_tour, solvers.exact))
     for heuristic in METAHEURISTICS:
         solver = functools.partial(
             solvers.or_tools, metaheuristic=heuristic, time_limit_s=options.time_limit

@@ -13,14 +13,15 @@ references, though it measured on instances that were never published: compare g
 Methods: greedy, sampleK (the best of K), perturbedK (the best of K greedy solutions under noise),
 greedy@k (the best of k models), active (Active Search from the model), active_scratch (from an
 untrained one), random (as many solutions as active_scratch); for tours optimal, christofides,
-or_tools, and or_tools with simulated_annealing, tabu_search and guided_local_search, which run
-until their time limit; for knapsacks optimal (OR-Tools' branch and bound), dynamic_programming,
-skip_greedy and stop_greedy.
+or_tools, or_tools with simulated_annealing, tabu_search and guided_local_search, which run until
+their time limit, and proven (OR-Tools' CP-SAT, where --proven asks for it); for knapsacks optimal
+(OR-Tools' branch and bound), dynamic_programming, skip_greedy and stop_greedy.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import sys
 import time
@@ -63,6 +64,7 @@ HELP = {
     "scratch_rate": "its learning rate",
     "limited": "instances for the solvers with a time limit",
     "time_limit": "their limit in seconds",
+    "proven": "instances for tours that are proven optimal: seconds to minutes each from 50 cities",
 }
 
 
@@ -95,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = shlex.join(["python", "-m", "experiments.nco_tables", *words])
     rows = [
         results_table.row(**row, command=command, config=f"model {flags.model}", seconds=seconds)
-        for row, seconds in measure(flags.found, flags.methods, flags.optimal)
+        for row, seconds in measure(flags.found, flags.methods, flags.optimal, flags.label)
     ]
     print(f"{len(rows)} rows in {time.monotonic() - start:.0f} s")
     if not flags.dry_run:
@@ -119,6 +121,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     add("--model", required=True, help="a shipped name (nco/tsp20), a run's folder, or an .npz")
     add("--ensemble", nargs="+", default=[], metavar="MODEL", help="more models, for greedy@k")
     add("--methods", metavar="A,B", help="these only (all)")
+    add("--label", default="", metavar="L", help="rows are called TASK-L-METHOD: another recipe")
     for name, default in Options._field_defaults.items():
         text = f"{HELP[name]} (%(default)s)"
         add(f"--{name}", type=type(default), default=default, metavar="N", help=text)
@@ -127,8 +130,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     flags = parser.parse_args(words)
     options = Options(*[getattr(flags, name) for name in Options._fields])
     for name, given in options._asdict().items():
-        counts = name in ("instances", "first", "active", "scratch", "limited")
-        low = 0 if name in ("active", "scratch", "limited") else 1 if counts else 1e-12
+        counts = name in ("instances", "first", "active", "scratch", "limited", "proven")
+        low = 0 if name in ("active", "scratch", "limited", "proven") else 1 if counts else 1e-12
         if not low <= given <= (10_000 if counts else 1e9):
             interval = f"{low} to 10,000" if counts else "a positive number"
             parser.error(f"--{name}: expected {interval}, got {given}")
@@ -140,6 +143,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         methods |= nco_methods.learned(flags.found, loaded, options)
     except (LookupError, ValueError, OSError) as error:
         parser.error(str(error))
+    if flags.label and not re.fullmatch(r"[a-z0-9_]+", flags.label):
+        parser.error(f"--label: expected a word in lower case, got {flags.label!r}")
     asked = flags.methods.split(",") if flags.methods else list(methods)
     if not set(asked) <= set(methods):
         parser.error(f"--methods: expected some of {','.join(methods)}; got {flags.methods}")
@@ -148,11 +153,12 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
 
 def measure(
-    task: Task, methods: dict[str, Method], optimal: Method
+    task: Task, methods: dict[str, Method], optimal: Method, label: str = ""
 ) -> Iterator[tuple[dict[str, Any], float]]:
     """Yields `(row, seconds)` for each method and metric; prints each method as it is done."""
     methods = {name: method for name, method in methods.items() if method.first}
     most = max((method.first for method in methods.values()), default=1)
+    prefix = f"{task.name}-{label}-" if label else f"{task.name}-"
     everything = pointer_training.public_instances(task.items, most)
     start = time.monotonic()
     best = optimal.solve(everything[: optimal.first])  # first, since all gaps need it
@@ -162,10 +168,10 @@ def measure(
         reached = best if name == "optimal" else method.solve(everything[: method.first])
         seconds = time.monotonic() - start + (before if name == "optimal" else 0.0)
         value = mean_interval(reached.values)
-        print(f"{task.name}-{name}: {value.value:.5g} (n={value.n}, {seconds:.0f} s)", flush=True)
+        print(f"{prefix}{name}: {value.value:.5g} (n={value.n}, {seconds:.0f} s)", flush=True)
         paper = reference(task, name)
         source = "" if paper is None else SOURCE[task.sign]
-        shared = {"name": f"{task.name}-{name}", "unit": "instance"}
+        shared = {"name": f"{prefix}{name}", "unit": "instance"}
         yield (
             shared | {"metric": task.metric, "value": value, "reference": paper, "source": source},
             seconds,

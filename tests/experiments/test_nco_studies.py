@@ -1,0 +1,115 @@
+"""The four studies on tiny networks: rows, the curve's meaning, and what is refused."""
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import nco_studies, pretrained, results_table
+from nco import pointer
+
+SETTINGS = {"hidden": 8, "embed": 8, "scale": 0.0, "glimpses": 1, "clip": 10.0, "forget_bias": 1.0}
+SQUARE = """NAME: square
+TYPE: TSP
+DIMENSION: 4
+EDGE_WEIGHT_TYPE: EUC_2D
+NODE_COORD_SECTION
+1 0 0
+2 10 10
+3 10 0
+4 0 10
+EOF
+"""
+MATRIX = """NAME: matrix
+TYPE: TSP
+DIMENSION: 3
+EDGE_WEIGHT_TYPE: EXPLICIT
+EDGE_WEIGHT_FORMAT: FULL_MATRIX
+EDGE_WEIGHT_SECTION
+0 1 2
+1 0 3
+2 3 0
+EOF
+"""
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setattr(results_table, "RESULTS", tmp_path / "results")
+    params = jax.tree.map(np.asarray, pointer.init(jax.random.key(0), embed=8, hidden=8))
+    for kind, config in (
+        ("tsp", {"experiment": "nco_tsp", "cities": 6}),
+        ("knap", {"experiment": "nco_knapsack", "num_items": 6, "capacity": 1.5}),
+    ):
+        config |= {"model": SETTINGS, "stop_rule": False}
+        pretrained.save(tmp_path / f"{kind}.npz", params, config, {})
+
+    def command(study, *words, model="tsp"):
+        assert nco_studies.main([study, str(tmp_path / f"{model}.npz"), *words]) == 0
+        table = results_table.read_table(tmp_path / "results" / "nco" / f"{study}.json")
+        return {(row["name"], row["metric"]): row for row in table.rows}
+
+    return command
+
+
+@pytest.mark.parametrize(("model", "task"), [("tsp", "tsp6"), ("knap", "knap6")])
+def test_temperature_picks_the_best_of_the_grid(run, model, task):
+    words = ["--instances=4", "--samples=8", "--grid", "0.2", "1", "5"]
+    rows = run("temperature", *words, model=model)
+    gaps = {t: rows[f"{task}-T{t:g}", "gap_percent"]["value"] for t in (0.2, 1, 5)}
+    assert rows[f"{task}-T*", "temperature"]["value"] == min(gaps, key=lambda t: gaps[t])
+    assert min(gaps.values()) >= -1e-3
+
+
+def test_more_budget_is_never_worse(run, tmp_path):
+    rows = run("budget", "--instances=3", "--active=2", "--steps=12")
+    for method, points, count in (("sample", [1280], 3), ("active", [128, 256, 640, 1280], 2)):
+        found = [rows[f"tsp6-{method}{point}", "gap_percent"] for point in points]
+        gaps = [row["value"] for row in found]
+        assert gaps == sorted(gaps, reverse=True)
+        assert {row["n"] for row in found} == {count}
+        seconds = [rows[f"tsp6-{method}{point}", "instance_seconds"]["value"] for point in points]
+        assert seconds == sorted(seconds)
+    assert (tmp_path / "results" / "nco" / "budget.png").stat().st_size > 10_000
+
+
+def test_sizes(run):
+    rows = run("sizes", "--sizes", "5", "8", "--instances=3", "--samples=8")
+    names = {f"tsp6-on-{cities}-{method}" for cities in (5, 8) for method in ("greedy", "sample8")}
+    assert {name for name, _ in rows} == names
+    assert all(rows[name, "gap_percent"]["value"] >= -0.1 for name in names)
+
+
+def test_tsplib(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(nco_studies.OPTIMA, "square", 40)
+    (tmp_path / "square.tsp").write_text(SQUARE)
+    (tmp_path / "matrix.tsp").write_text(MATRIX)
+    rows = run("tsplib", "--folder", str(tmp_path), "--steps=2")
+    assert rows["tsplib-square-near_optimal", "tour_length"]["value"] == 40
+    active = rows["tsplib-square-active", "tour_length"]
+    assert (active["value"], active["reference"]) == (40, 40)
+    assert rows["tsplib-square-greedy", "gap_percent"]["value"] >= 0
+    assert rows["tsplib-matrix-near_optimal", "tour_length"]["value"] == 6
+    assert ("tsplib-matrix-active", "tour_length") not in rows
+    assert "matrix: no coordinates" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["sizes", "KNAP"], "expected networks of tours"),
+        (["tsplib", "TSP", "--folder", "NOWHERE"], "expected a folder that holds .tsp files"),
+        (["temperature", "TSP", "KNAP"], "expected one model, got 2"),
+        (["budget", "nco/none"], "nco/none"),
+    ],
+)
+def test_refused(run, tmp_path, capsys, words, message):
+    names = {"TSP": "tsp.npz", "KNAP": "knap.npz", "NOWHERE": "nowhere"}
+    words = [str(tmp_path / names[word]) if word in names else word for word in words]
+    assert nco_studies.main(words) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_numbers_are_checked_before_anything_is_loaded(capsys):
+    with pytest.raises(SystemExit):
+        nco_studies.main(["temperature", "nco/none", "--grid", "1.0", "0"])
+    assert "--grid: expected a positive number, got 0" in capsys.readouterr().err
