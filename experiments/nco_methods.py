@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, get_args
 import jax
 import numpy as np
 
-from experiments import nco_knapsack, pretrained, solution_search, solver_pool
+from experiments import nco_knapsack, nco_tsp, pretrained, solution_search, solver_pool
 from experiments.solution_search import Found, Model
 from nco import knapsack_solvers, pointer, search, solvers
 from nco.problems.problem import Problem
@@ -237,8 +237,7 @@ def score(task: Task, instances: np.ndarray, actions: np.ndarray) -> np.ndarray:
     """Tour lengths or values, in float64."""
     if task.sign > 0:
         return nco_knapsack.values(instances, actions)
-    ordered = np.take_along_axis(instances.astype(np.float64), actions[..., None], axis=1)
-    return np.linalg.norm(ordered - np.roll(ordered, -1, axis=1), axis=-1).sum(-1)
+    return nco_tsp.lengths(instances, actions)
 
 
 def gap_percent(task: Task, reached: np.ndarray, best: np.ndarray) -> np.ndarray:

@@ -100,13 +100,13 @@ def _compare(
         for name, solver in SOLVERS.items():
             solved = solver_pool.solve_many(solver, instances, processes=processes)
             found[name] = solved.tours
-    lengths = {name: _lengths(instances, tour) for name, tour in found.items()}
+    reached = {name: lengths(instances, tour) for name, tour in found.items()}
     rows = []
-    for name, values in lengths.items():
+    for name, values in reached.items():
         row = {"name": f"tsp{config.cities}-{name}", "metric": "tour_length", "unit": "instance"}
         rows.append(row | mean_interval(values)._asdict())
     first = {name: tour[0] for name, tour in found.items()}
-    captions = {name: float(values[0]) for name, values in lengths.items()}
+    captions = {name: float(values[0]) for name, values in reached.items()}
     title = f"One instance of {config.cities} cities"
     tours.draw_tours(workdir / "tours.png", instances[0], first, captions, title=title)
     return rows
@@ -129,15 +129,15 @@ def _real_cities(
     panels, rows = {"active": found.actions[0]}, []
     if config.finish.solvers:
         panels["near_optimal"] = solvers.near_optimal(coords)
-    lengths = {name: float(_lengths(coords[None], t[None])[0]) * km for name, t in panels.items()}
-    for name, value in lengths.items():
+    reached = {name: float(lengths(coords[None], t[None])[0]) * km for name, t in panels.items()}
+    for name, value in reached.items():
         row = {"name": f"cities{count}-{name}", "metric": "tour_km", "value": value}
         rows.append(row | {"low": value, "high": value, "n": 1, "unit": "instance"})
     tours.draw_tours(
         workdir / "cities.png",
         coords,
         panels,
-        lengths,
+        reached,
         unit="km",
         labels=names,
         title="Real cities",
@@ -145,6 +145,7 @@ def _real_cities(
     return rows
 
 
-def _lengths(instances: np.ndarray, tour: np.ndarray) -> np.ndarray:
+def lengths(instances: np.ndarray, tour: np.ndarray) -> np.ndarray:
+    """Lengths of closed tours in float64, `[instances]`."""
     ordered = np.take_along_axis(instances.astype(np.float64), tour[..., None], axis=1)
     return np.linalg.norm(ordered - np.roll(ordered, -1, axis=1), axis=-1).sum(-1)

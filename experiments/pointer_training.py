@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,11 @@ def check(config: ConfigDict) -> None:
     numbers = all(isinstance(bound, int | float) for bound in bounds)
     if bounds and not (numbers and len(bounds) == 2 and bounds[0] < bounds[1]):
         raise ConfigError("reward_bounds", "nothing, or a lower and an upper bound", bounds)
+    check_network(config)
+
+
+def check_network(config: ConfigDict) -> None:
+    """Checks the fields of `config.model` and `config.optimizer`."""
     for key in ("learning_rate", "decay_rate", "max_grad_norm"):
         check_float(config, f"optimizer.{key}", positive=True)
     check_int(config, "optimizer.decay_steps", low=1)
@@ -71,7 +77,7 @@ def learner(config: ConfigDict, problem: Problem, shape: tuple[int, ...]) -> Lea
         proposing,
         _baseline(config, problem, proposing),
         optimizer(config),
-        init_params=functools.partial(pointer.init, **_widths(config, problem)),
+        init_params=initial(config, problem),
         reward=problem.reward,
         example_inputs=jax.ShapeDtypeStruct(shape, jnp.float32),
         num_samples=config.num_samples,
@@ -84,6 +90,11 @@ def optimizer(config: ConfigDict) -> Any:
     """The seed's optimiser with the values of `config.optimizer`."""
     options = config.optimizer.to_dict()
     return actor_critic.seed_optimizer(options.pop("learning_rate"), **options)
+
+
+def initial(config: ConfigDict, problem: Problem) -> Callable[[Any], Any]:
+    """`(key) -> params` of the pointer network that `config.model` describes."""
+    return functools.partial(pointer.init, **_widths(config, problem))
 
 
 def _widths(config: ConfigDict, problem: Problem) -> dict[str, Any]:
