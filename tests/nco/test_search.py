@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nco import pointer, search
 from nco.problems import tsp
@@ -46,6 +48,41 @@ def test_best_of_samples_is_the_minimum_of_what_was_sampled_and_never_beats_the_
     np.testing.assert_allclose(best.reward, np.concatenate(sampled).max(0), rtol=1e-6)
     for b in range(3):
         assert -best.reward[b] >= _optimum(inputs[b]) - 1e-5
+
+
+CITIES = 8
+EVERY_TOUR = np.array([(0, *rest) for rest in itertools.permutations(range(1, CITIES))])
+
+
+@pytest.fixture(scope="module")
+def draw(model):
+    policy, params = model
+
+    def run(seed, inputs):
+        sample = policy.sample(params, jax.random.key(seed), inputs, num_samples=16)
+        return sample.actions[:, 0], -tsp.problem.reward(inputs, sample.actions)[:, 0]
+
+    return jax.jit(run)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    # A coarse grid: cities that coincide, or lie on one line, are common.
+    cells=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=8, max_size=8),
+    seed=st.integers(0, 2**16),
+)
+def test_no_sampled_tour_beats_all_tours(draw, cells, seed):
+    coords = np.array(cells, np.float32) / 4
+    tours, found = map(np.asarray, draw(seed, jnp.asarray(coords[None])))
+    np.testing.assert_array_equal(np.sort(tours, axis=1), np.tile(np.arange(CITIES), (16, 1)))
+    wide = coords.astype(np.float64)
+
+    def lengths(tours):
+        ordered = wide[tours]
+        return np.linalg.norm(ordered - np.roll(ordered, -1, axis=1), axis=-1).sum(1)
+
+    np.testing.assert_allclose(found, lengths(tours), rtol=1e-5, atol=1e-5)
+    assert found.min() >= lengths(EVERY_TOUR).min() - 1e-5
 
 
 def test_best_of_samples_refuses_a_ragged_count(model):

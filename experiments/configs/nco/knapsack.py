@@ -41,10 +41,12 @@ def get_config(arg: str = "") -> ConfigDict:
         }
     )
     if preset == "cpu":
-        config.update({"baseline": "multi_sample", "batch_size": 16, "num_samples": 8})
-        config.update({"steps": 10_000})
+        steps = {"50": 4000, "100": 1500, "200": 500}[size]
+        config.update({"baseline": "standardized", "batch_size": 16, "num_samples": 8})
+        config.update({"steps": steps})
         config.model.scale = 0.0
-        config.optimizer.decay_steps = 100
+        # A quarter of the updates at the first rate, then a hundred decays.
+        config.optimizer.update({"decay_begin": steps // 4, "decay_steps": 3 * steps // 400})
         config.finish.solvers = True
     if preset == "smoke":
         config.update({"steps": 20, "chunk": 5, "eval_every": 10, "checkpoint_every": 10})

@@ -50,22 +50,19 @@ def get_config(arg: str = "") -> ConfigDict:
     if size == "100":
         config.optimizer.learning_rate = 1e-4
     if preset in ("cpu", "demo"):
+        steps = 3000 if preset == "demo" else {"20": 90_000, "50": 20_000, "100": 5000}[size]
         config.update({"baseline": "standardized", "batch_size": 16, "num_samples": 8})
-        config.update({"steps": 90_000, "chunk": 10})
+        config.update({"steps": steps, "chunk": 10})
         # The seed's interval stays for long at tours that are sorted along one direction (length
         # 7.4 at 20 cities); `nco.initializers` says why.
         config.model.scale = 0.0
-        config.optimizer.update({"decay_begin": 30_000, "decay_steps": 600})
-        if size == "20":
-            config.optimizer.learning_rate = 3e-3
+        config.optimizer.learning_rate = {"20": 3e-3, "50": 2e-3, "100": 1e-3}[size]
+        # A third of the updates at this rate, then a hundred decays.
+        config.optimizer.update({"decay_begin": steps // 3, "decay_steps": steps // 150})
         config.finish.update({"samples": 1280, "temperature": 1.0, "solvers": True})
         config.finish.search_candidates = 12_800
     if preset == "demo":
-        config.update({"steps": 3000, "eval_every": 200, "checkpoint_every": 200})
-        config.optimizer.update({"decay_begin": 0, "decay_steps": 60})
-        config.baseline = "multi_sample"
-        if size == "20":
-            config.optimizer.learning_rate = 2e-3
+        config.update({"eval_every": 200, "checkpoint_every": 200})
         config.finish.update({"samples": 128, "real_cities": True, "search_candidates": 6400})
         config.finish.search_rate = 1e-4
     if preset == "smoke":
