@@ -7,6 +7,8 @@ product over all steps.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -15,6 +17,20 @@ from nco import initializers
 
 Params = dict[str, Array]
 Carry = tuple[Array, Array]  # hidden and memory state, each [..., hidden]
+
+
+class Trace(NamedTuple):
+    """What one step of the cell computed, or many steps in a row; enough for their gradient.
+
+    Attributes:
+        gates: float32 `[..., 4 hidden]`, after their tanh.
+        hidden: float32 `[..., hidden]`, the hidden state after the step.
+        memory: float32 `[..., hidden]`, the memory state after it.
+    """
+
+    gates: Array
+    hidden: Array
+    memory: Array
 
 
 def init(key: Array, *, input_dim: int, hidden: int, scale: float | None = 0.08) -> Params:
@@ -60,8 +76,16 @@ def step(
     weights: Float[Array, "rows gates"], carry: Carry, inputs: Float[Array, "*batch features"]
 ) -> Carry:
     """One step of the cell; `weights` come from `fold`."""
-    values = jnp.tanh(_with_input(carry[0], inputs) @ weights)
-    return _state(values, carry[1])
+    done = traced_step(weights, carry, inputs)
+    return done.hidden, done.memory
+
+
+def traced_step(
+    weights: Float[Array, "rows gates"], carry: Carry, inputs: Float[Array, "*batch features"]
+) -> Trace:
+    """`step`, with all that it computed."""
+    gates = jnp.tanh(_with_input(carry[0], inputs) @ weights)
+    return Trace(gates, *_state(gates, carry[1]))
 
 
 def run(
@@ -80,6 +104,25 @@ def run(
     """
     states, memory = _run(weights, inputs, *carry)
     return states, (states[-1] if len(inputs) else carry[0], memory)
+
+
+def replay(
+    weights: Float[Array, "rows gates"],
+    inputs: Float[Array, "length *batch features"],
+    carry: Carry,
+    trace: Trace,
+) -> Float[Array, "length *batch hidden"]:
+    """The hidden states of `run`, read from a trace of its steps, with the gradient of `run`.
+
+    A policy that samples has run the cell already when it scores what it sampled.
+
+    Args:
+        weights: from `fold`; where the trace was made with others, the gradient is wrong.
+        inputs: the sequence.
+        carry: the state before the first step.
+        trace: the steps', from `traced_step`, time first; a constant.
+    """
+    return _replay(weights, inputs, *carry, jax.lax.stop_gradient(trace))
 
 
 def _with_input(hidden: Array, inputs: Array) -> Array:
@@ -159,3 +202,28 @@ def _run_backward(residuals: tuple, grads: tuple[Array, Array]) -> tuple[Array, 
 
 
 _run.defvjp(_run_forward, _run_backward)
+
+
+@jax.custom_vjp
+def _replay(weights: Array, inputs: Array, hidden: Array, memory: Array, trace: Trace) -> Array:
+    del weights, inputs, hidden, memory
+    return trace.hidden
+
+
+def _replay_forward(
+    weights: Array, inputs: Array, hidden: Array, memory: Array, trace: Trace
+) -> tuple[Array, tuple]:
+    before, memory_before = (
+        jnp.concatenate([first[None], later])[:-1]
+        for first, later in ((hidden, trace.hidden), (memory, trace.memory))
+    )
+    stored = (weights, inputs, before, trace.gates, memory_before, trace.memory)
+    return trace.hidden, stored
+
+
+def _replay_backward(residuals: tuple, grad_states: Array) -> tuple:
+    last = jnp.zeros(grad_states.shape[1:], grad_states.dtype)  # the last memory leads nowhere
+    return *_run_backward(residuals, (grad_states, last)), None
+
+
+_replay.defvjp(_replay_forward, _replay_backward)

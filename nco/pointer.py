@@ -137,7 +137,7 @@ def decode(
     glimpses: int = 1,
     clip: float | None = 10.0,
     forget_bias: float = 1.0,
-) -> Int[Array, "samples batch items"]:
+) -> tuple[Int[Array, "samples batch items"], lstm.Trace]:
     """Decodes `num_samples` solutions of every instance, item by item.
 
     Each step takes the item with the largest log-probability plus noise: with Gumbel noise that is
@@ -156,12 +156,13 @@ def decode(
         forget_bias: see `nco.lstm.fold`.
 
     Returns:
-        The items in the order of their choice; -1 after a solution is complete.
+        The items in the order of their choice, -1 after a solution is complete; and the decoder's
+        steps after each choice, `[items, samples, batch, ...]`, for `step_log_probs`.
     """
     weights = lstm.fold(params["decoder"], params["embed"], forget_bias=forget_bias)
     carry, problem_state = _first_state(params, problem, inputs, encoded, num_samples, forget_bias)
 
-    def body(state: tuple, noise_step: Array | None) -> tuple[tuple, Array]:
+    def body(state: tuple, noise_step: Array | None) -> tuple[tuple, tuple[Array, lstm.Trace]]:
         carry, problem_state = state
         feasible = problem.feasible(problem_state)
         alive = jnp.any(feasible, axis=-1)
@@ -180,11 +181,12 @@ def decode(
         # tour of length 0 would win every comparison.
         perturbed = jnp.where(feasible, perturbed, -jnp.inf)
         action = jnp.where(alive, jnp.argmax(perturbed, axis=-1), -1).astype(jnp.int32)
-        carry = lstm.step(weights, carry, _chosen(inputs, action))
-        return (carry, problem.step(problem_state, action)), action
+        done = lstm.traced_step(weights, carry, _chosen(inputs, action))
+        carry = (done.hidden, done.memory)
+        return (carry, problem.step(problem_state, action)), (action, done)
 
-    _, actions = jax.lax.scan(body, (carry, problem_state), noise, length=inputs.shape[1])
-    return jnp.moveaxis(actions, 0, -1)
+    _, (actions, trace) = jax.lax.scan(body, (carry, problem_state), noise, length=inputs.shape[1])
+    return jnp.moveaxis(actions, 0, -1), trace
 
 
 def step_log_probs(
@@ -194,6 +196,7 @@ def step_log_probs(
     encoded: Encoded,
     actions: Int[Array, "samples batch items"],
     *,
+    trace: lstm.Trace | None = None,
     glimpses: int = 1,
     clip: float | None = 10.0,
     forget_bias: float = 1.0,
@@ -201,7 +204,8 @@ def step_log_probs(
     """Distribution of every decision along given solutions, differentiable in the parameters.
 
     The decoder's state depends on the choices, not on the attention, so that with the choices
-    given the recurrence runs alone and the attention of all steps follows in large products.
+    given the recurrence runs alone and the attention of all steps follows in large products. Where
+    `decode` made the solutions with the same parameters, its trace saves that run.
 
     Returns:
         Log-probabilities over the items at each step (-inf where infeasible), and whether the step
@@ -217,7 +221,11 @@ def step_log_probs(
 
     decided = jnp.moveaxis(actions, -1, 0)
     _, (feasible, chosen) = jax.lax.scan(body, problem_state, decided)
-    later, _ = lstm.run(weights, chosen[:-1], carry)
+    if trace is None:
+        later, _ = lstm.run(weights, chosen[:-1], carry)
+    else:
+        steps = jax.tree.map(lambda x: x[:-1], trace)
+        later = lstm.replay(weights, chosen[:-1], carry, steps)
     states = jnp.concatenate([carry[0][None], later])
     taken = decided >= 0
     log_probs = point(
@@ -269,7 +277,7 @@ def policy(
             noise = perturbation * jax.random.normal(key, shape)
         else:
             noise = jax.random.gumbel(key, shape)
-        actions = decode(
+        actions, trace = decode(
             fixed,
             problem,
             inputs,
@@ -281,10 +289,14 @@ def policy(
             clip=clip,
             forget_bias=forget_bias,
         )
-        return Sample(actions, *score(params, inputs, encoded, actions))
+        return Sample(actions, *score(params, inputs, encoded, actions, trace))
 
     def score(
-        params: Params, inputs: Array, encoded: Encoded, actions: Array
+        params: Params,
+        inputs: Array,
+        encoded: Encoded,
+        actions: Array,
+        trace: lstm.Trace | None = None,
     ) -> tuple[Array, Array]:
         log_probs, taken = step_log_probs(
             params,
@@ -292,6 +304,7 @@ def policy(
             inputs,
             encoded,
             actions,
+            trace=trace,
             glimpses=glimpses,
             clip=clip,
             forget_bias=forget_bias,

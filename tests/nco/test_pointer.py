@@ -222,6 +222,21 @@ def test_lstm_and_attention_gradients_equal_autodiff_of_the_plain_formulas(x64):
         theirs(cell, inputs, carry),
     )
 
+    def replayed(cell, inputs, carry):
+        weights, fixed = lstm.fold(cell), jax.lax.stop_gradient((cell, inputs, carry))
+        state, steps = fixed[2], []
+        for x in fixed[1]:
+            steps.append(lstm.traced_step(lstm.fold(fixed[0]), state, x))
+            state = (steps[-1].hidden, steps[-1].memory)
+        trace = jax.tree.map(lambda *each: jnp.stack(each), *steps)
+        return lstm.replay(weights, inputs, carry, trace)
+
+    from_states = [
+        jax.grad(lambda *a, f=f: jnp.sum(jnp.sin(f(*a))), argnums=(0, 1, 2))(cell, inputs, carry)
+        for f in (replayed, lambda *a: plain(*a)[0])
+    ]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11), *from_states)
+
     head = jax.tree.map(lambda x: x.astype(jnp.float64), attention.init(key, hidden=5, scale=0.9))
     references, queries = (
         jnp.asarray(rng.normal(size=(2, 4, 5))),
