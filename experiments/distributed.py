@@ -65,7 +65,8 @@ def make_cpu_devices(number: int) -> None:
     """
     if not 1 <= number <= MOST_CPU_DEVICES:
         raise ConfigError("--cpu_devices", f"from 1 to {MOST_CPU_DEVICES}", number)
-    jax.config.update("jax_num_cpu_devices", number)
+    if getattr(jax.config, "jax_num_cpu_devices", None) != number:  # a second time is no error
+        jax.config.update("jax_num_cpu_devices", number)
 
 
 def pick_devices(number: int | None) -> list[Any]:

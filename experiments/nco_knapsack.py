@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +84,11 @@ def _finish(
     instances = pointer_training.public_instances(config.num_items, config.finish.instances)
     model = Model(policy, state.params, name, problem)
     found = pointer_training.decode_and_sample(model, instances, config.finish)
-    worth = {method: values(instances, actions) for method, actions in found.items()}
+    stop_at = config.capacity if config.stop_rule else None
+    worth = {method: values(instances, actions, stop_at) for method, actions in found.items()}
     if config.finish.solvers:
-        worth |= solved(instances, config.capacity)
+        for method, solver in SOLVERS.items():
+            worth[method], _ = fill(solver, instances, config.capacity)
     rows = [
         {"name": f"{name}-{method}", "metric": "value", "unit": "instance"}
         | mean_interval(each)._asdict()
@@ -96,16 +99,32 @@ def _finish(
     return rows
 
 
-def values(instances: np.ndarray, actions: np.ndarray) -> np.ndarray:
-    """Value of what was taken, float64 `[instances]`; actions of -1 take nothing."""
-    gained = np.take_along_axis(instances[..., 1].astype(np.float64), np.maximum(actions, 0), 1)
-    return np.where(actions >= 0, gained, 0.0).sum(axis=1)
+def values(instances: np.ndarray, actions: np.ndarray, stop_at: float | None = None) -> np.ndarray:
+    """Value of what was taken, float64 `[instances]`; actions of -1 take nothing.
+
+    Args:
+        instances: weights and values, `[instances, items, 2]`.
+        actions: items in the order of their choice, `[instances, items]`.
+        stop_at: the capacity, under the stop rule, whose last item may not fit and then counts not.
+    """
+    chosen = np.where(actions >= 0, actions, 0)
+    weight, gained = (
+        np.where(actions >= 0, np.take_along_axis(column.astype(np.float64), chosen, axis=1), 0.0)
+        for column in np.moveaxis(instances, -1, 0)
+    )
+    if stop_at is not None:
+        gained = np.where(np.cumsum(weight, axis=1) <= stop_at, gained, 0.0)
+    return gained.sum(axis=1)
 
 
-def solved(instances: np.ndarray, capacity: float) -> dict[str, np.ndarray]:
-    """Values of the solvers' answers, float64 `[instances]` each."""
+def fill(solver: Any, instances: np.ndarray, capacity: float) -> tuple[np.ndarray, np.ndarray]:
+    """Values of a solver's answers and its seconds, float64 `[instances]` each."""
     wide = instances.astype(np.float64)
-    return {
-        name: np.array([items[solver(*items.T, capacity), 1].sum() for items in wide])
-        for name, solver in SOLVERS.items()
-    }
+    worth, seconds = np.zeros(len(wide)), np.zeros(len(wide))
+    solver(*wide[0].T, capacity)  # imports what it needs
+    for index, items in enumerate(wide):
+        start = time.perf_counter()
+        taken = solver(*items.T, capacity)
+        seconds[index] = time.perf_counter() - start
+        worth[index] = items[taken, 1].sum()
+    return worth, seconds

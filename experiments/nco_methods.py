@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import re
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, get_args
 
@@ -33,6 +32,7 @@ class Task(NamedTuple):
         metric: "tour_length" or "value".
         sign: -1 where less is better.
         capacity: of the knapsack.
+        stop_rule: the knapsack's.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Task(NamedTuple):
     metric: str
     sign: int
     capacity: float = 0.0
+    stop_rule: bool = False
 
 
 class Reached(NamedTuple):
@@ -77,6 +78,7 @@ class Options(NamedTuple):
         limited: instances for the solvers that run until their time is up.
         time_limit: their seconds an instance.
         proven: instances whose optimal tour is proven.
+        proof_limit: seconds that a proof may take.
     """
 
     instances: int = 10_000
@@ -93,13 +95,21 @@ class Options(NamedTuple):
     limited: int = 100
     time_limit: float = 0.5
     proven: int = 0
+    proof_limit: float = 60.0
 
 
 class Method(NamedTuple):
-    """What a method reaches on instances, and how many of the first ones it is asked to take."""
+    """What a method reaches on instances.
+
+    Attributes:
+        first: how many of the first instances it is asked to take.
+        solve: the method.
+        how: its settings in words, for the record.
+    """
 
     first: int
     solve: Callable[[np.ndarray], Reached]
+    how: str = ""
 
 
 def task(name: str, config: dict[str, Any]) -> Task:
@@ -112,6 +122,8 @@ def task(name: str, config: dict[str, Any]) -> Task:
     if match is None or int(match[2]) < 1:
         raise ValueError(f"TASK: expected tspN or knapN, such as tsp20; got {name!r}")
     kind, items = match[1], int(match[2])
+    if kind == "tsp" and items < 2:
+        raise ValueError(f"TASK: expected two cities or more, got {name!r}")
     trained = config.get("experiment")
     if trained != {"tsp": "nco_tsp", "knap": "nco_knapsack"}[kind]:
         raise ValueError(f"--model: expected one trained for {kind}, got one of {trained}")
@@ -119,9 +131,22 @@ def task(name: str, config: dict[str, Any]) -> Task:
         return Task(name, solution_search.tsp.problem, items, "tour_length", -1)
     if items != config["num_items"]:
         raise ValueError(f"TASK: expected knap{config['num_items']}, as in training; got {name!r}")
-    capacity = config["capacity"]
-    problem = solution_search.knapsack.problem(capacity, stop_rule=config["stop_rule"])
-    return Task(name, problem, items, "value", 1, capacity)
+    capacity, stop_rule = config["capacity"], config["stop_rule"]
+    problem = solution_search.knapsack.problem(capacity, stop_rule=stop_rule)
+    return Task(name, problem, items, "value", 1, capacity, stop_rule)
+
+
+def task_of(config: dict[str, Any]) -> Task:
+    """The task that a model was trained for.
+
+    Raises:
+        ValueError: it is no model of chapter 2.
+    """
+    kinds = {"nco_tsp": ("tsp", "cities"), "nco_knapsack": ("knap", "num_items")}
+    if config.get("experiment") not in kinds:
+        raise ValueError(f"expected a model of tours or knapsacks, got {config.get('experiment')}")
+    kind, size = kinds[config["experiment"]]
+    return task(f"{kind}{config[size]}", config)
 
 
 def learned(
@@ -141,40 +166,60 @@ def learned(
         temperature=options.temperature,
     )
 
-    def active(model: Model, steps: int, rate: float) -> Callable[[np.ndarray], Found]:
-        return lambda x: solution_search.active_search(model, x, steps=steps, learning_rate=rate)
+    def active(model: Model, steps: int, rate: float) -> tuple[Callable[[np.ndarray], Found], str]:
+        return (
+            lambda x: solution_search.active_search(model, x, steps=steps, learning_rate=rate),
+            f"{steps} updates of 128 samples, rate {rate:g}",
+        )
 
-    methods: dict[str, tuple[int, Callable[[np.ndarray], Found]]] = {
-        "greedy": (options.instances, functools.partial(solution_search.greedy, model)),
-        f"sample{options.samples}": (options.first, functools.partial(draw, model)),
-        f"perturbed{options.samples}": (options.first, functools.partial(draw, noisy)),
-        "active": (options.active, active(model, options.active_steps, options.learning_rate)),
+    many = 128 * options.scratch_steps
+    untrained = _untrained(loaded[0], model)
+    methods: dict[str, tuple[int, Callable[[np.ndarray], Found], str]] = {
+        "greedy": (options.instances, functools.partial(solution_search.greedy, model), ""),
+        f"sample{options.samples}": (
+            options.first,
+            functools.partial(draw, model),
+            f"{options.samples} samples, T = {options.temperature:g}",
+        ),
+        f"perturbed{options.samples}": (
+            options.first,
+            functools.partial(draw, noisy),
+            f"{options.samples} solutions, deviation {options.perturbation:g}",
+        ),
+        "active": (
+            options.active,
+            *active(model, options.active_steps, options.learning_rate),
+        ),
         "active_scratch": (
             options.scratch,
-            active(_untrained(loaded[0], model), options.scratch_steps, options.scratch_rate),
+            *active(untrained, options.scratch_steps, options.scratch_rate),
         ),
         "random": (
             options.scratch,
             lambda x: solution_search.best_of_samples(
-                uniform, x, num_samples=128 * options.scratch_steps, temperature=1.0
+                uniform, x, num_samples=many, temperature=1.0
             ),
+            f"{many} samples",
         ),
     }
     if len(loaded) > 1:
-        shapes = [jax.tree.map(np.shape, each.params) for each in loaded]
-        if any(shape != shapes[0] for shape in shapes):
-            raise ValueError("--ensemble: expected models with parameters of the same shapes")
+        kinds = [
+            (each.config["experiment"], each.config["model"], jax.tree.map(np.shape, each.params))
+            for each in loaded
+        ]
+        if any(kind != kinds[0] for kind in kinds):
+            raise ValueError("--ensemble: expected models with the same settings and shapes")
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *[m.params for m in loaded])
         ensemble = functools.partial(solution_search.greedy_ensemble, model, stacked)
-        methods[f"greedy@{len(loaded)}"] = (options.instances, ensemble)
+        methods[f"greedy@{len(loaded)}"] = (options.instances, ensemble, f"{len(loaded)} models")
 
     def reached(solve: Callable[[np.ndarray], Found], x: np.ndarray) -> Reached:
         found = solve(x)
         return Reached(score(task, x, found.actions), found.seconds, found.actions)
 
     return {
-        name: Method(first, functools.partial(reached, solve))
-        for name, (first, solve) in methods.items()
+        name: Method(first, functools.partial(reached, solve), how)
+        for name, (first, solve, how) in methods.items()
     }
 
 
@@ -208,12 +253,15 @@ def baselines(task: Task, options: Options) -> dict[str, Method]:
         "christofides": Method(options.first, functools.partial(_tour, solvers.christofides)),
         "or_tools": Method(options.first, functools.partial(_tour, solvers.or_tools)),
     }
-    methods["proven"] = Method(options.proven, functools.partial(_tour, solvers.exact))
+    proof = functools.partial(solvers.exact, time_limit_s=options.proof_limit)
+    methods["proven"] = Method(options.proven, functools.partial(_tour, proof))
     for heuristic in METAHEURISTICS:
         solver = functools.partial(
             solvers.or_tools, metaheuristic=heuristic, time_limit_s=options.time_limit
         )
-        methods[f"or_tools_{heuristic}"] = Method(options.limited, functools.partial(_tour, solver))
+        methods[f"or_tools_{heuristic}"] = Method(
+            options.limited, functools.partial(_tour, solver), f"{options.time_limit:g} s"
+        )
     return methods
 
 
@@ -223,24 +271,19 @@ def _tour(solver: Callable[..., np.ndarray], instances: np.ndarray) -> Reached:
 
 
 def _fill(solver: Callable[..., np.ndarray], capacity: float, instances: np.ndarray) -> Reached:
-    wide = instances.astype(np.float64)
-    worth, seconds = np.zeros(len(wide)), np.zeros(len(wide))
-    for index, items in enumerate(wide):
-        start = time.perf_counter()
-        taken = solver(*items.T, capacity)
-        seconds[index] = time.perf_counter() - start
-        worth[index] = items[taken, 1].sum()
-    return Reached(worth, seconds)
+    return Reached(*nco_knapsack.fill(solver, instances, capacity))
 
 
 def score(task: Task, instances: np.ndarray, actions: np.ndarray) -> np.ndarray:
     """Tour lengths or values, in float64."""
     if task.sign > 0:
-        return nco_knapsack.values(instances, actions)
+        stop_at = task.capacity if task.stop_rule else None
+        return nco_knapsack.values(instances, actions, stop_at)
     return nco_tsp.lengths(instances, actions)
 
 
 def gap_percent(task: Task, reached: np.ndarray, best: np.ndarray) -> np.ndarray:
     """How much worse than the optimum of the same instances, in percent of it."""
     count = min(len(best), len(reached))
-    return 100 * task.sign * (best[:count] - reached[:count]) / best[:count]
+    worse = task.sign * (best[:count] - reached[:count])
+    return 100 * worse / np.where(best[:count] > 0, best[:count], 1.0)  # 0 where both are

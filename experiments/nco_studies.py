@@ -26,26 +26,18 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments import instances as reader
 from experiments import nco_methods, pointer_training, pretrained, results_table, solution_search
+from experiments.data import geography
+from experiments.distributed import make_cpu_devices
 from experiments.nco_methods import Options, Reached, Task
 from experiments.nco_tables import Parser
 from experiments.results_table import mean_interval
 from experiments.solution_search import Found, Model
+from nco import solvers
 
 Rows = list[dict[str, Any]]
 VALIDATION_SEED = 20_001
-# Published lengths of optimal tours (TSPLIB; Reinelt 1991).
-OPTIMA = {
-    "att48": 10628,
-    "berlin52": 7542,
-    "burma14": 3323,
-    "ch130": 6110,
-    "eil51": 426,
-    "eil76": 538,
-    "gr17": 2085,
-    "kroA100": 21282,
-    "st70": 675,
-}
 TITLES = {
     "temperature": "Sampling at several temperatures, on validation instances",
     "budget": "Quality and time against the number of solutions considered",
@@ -58,28 +50,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     flags = parse(words)
-    if flags.cpu_devices:
-        from experiments.distributed import make_cpu_devices
-
-        make_cpu_devices(flags.cpu_devices)
+    path = results_table.table_path(f"nco/{flags.study}")
+    command = shlex.join(["python", "-m", "experiments.nco_studies", *words])
     try:
+        if flags.cpu_devices is not None:
+            make_cpu_devices(flags.cpu_devices)  # before anything else uses jax
         loaded = {name: pretrained.load(name) for name in flags.models}
-        for name, each in loaded.items():
-            solution_search.of(each, name)
         check(flags, loaded)
+        made = STUDIES[flags.study](loaded, flags)
     except (LookupError, ValueError, OSError) as error:
         print(f"error: {error}\nTry --help.", file=sys.stderr)
         return 2
-    command = shlex.join(["python", "-m", "experiments.nco_studies", *words])
-    path = results_table.table_path(f"nco/{flags.study}")
-    made = STUDIES[flags.study](loaded, flags)
     if flags.dry_run:
         return 0
     rows = [results_table.row(**{"config": "", "command": command, **row}) for row in made]
     results_table.write_table(path, TITLES[flags.study], rows)
     print(f"wrote {path}")
     if flags.study == "budget":
-        print(f"wrote {draw_budget(results_table.read_table(path).rows, path.with_suffix('.png'))}")
+        print(f"wrote {draw_budget(rows, path.with_suffix('.png'))}")
     return 0
 
 
@@ -96,11 +84,30 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     add("models", nargs="+", metavar="MODEL", help="a shipped name, a run's folder, or an .npz")
     add("--instances", type=int, default=200, metavar="N", help="instances (%(default)s)")
     add("--active", type=int, default=10, metavar="N", help="budget: for Active Search (10)")
-    add("--samples", type=int, default=1280, metavar="K", help="solutions an instance (1280)")
-    add("--temperature", type=float, default=1.0, metavar="T", help="budget: of sampling (1.0)")
+    add(
+        "--samples",
+        type=int,
+        default=1280,
+        metavar="K",
+        help="temperature, sizes: drawn (1280)",
+    )
+    add(
+        "--temperature",
+        type=float,
+        default=1.0,
+        metavar="T",
+        help="budget, sizes: T (1.0)",
+    )
     grid = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
     add("--grid", type=float, nargs="+", default=grid, metavar="T", help="temperature: the grid")
-    add("--sizes", type=int, nargs="+", default=(20, 50, 100, 150, 200), metavar="N", help="sizes:")
+    add(
+        "--sizes",
+        type=int,
+        nargs="+",
+        default=(20, 50, 100, 150, 200),
+        metavar="N",
+        help="sizes: of instances",
+    )
     add("--steps", type=int, default=200, metavar="N", help="updates of Active Search (200)")
     add("--learning_rate", type=float, default=1e-5, metavar="R", help="of Active Search (1e-5)")
     add("--folder", type=Path, metavar="DIR", help="tsplib: where the .tsp files are")
@@ -118,21 +125,27 @@ def check(flags: argparse.Namespace, loaded: dict[str, pretrained.Pretrained]) -
     """What can be checked before the work.
 
     Raises:
-        ValueError: a study of tours was asked of another network, or there are no files.
+        ValueError: models, sizes, temperatures or files that the study cannot use.
     """
+    tasks = {name: nco_methods.task_of(each.config) for name, each in loaded.items()}
     if flags.study in ("sizes", "tsplib"):
-        for name, each in loaded.items():
-            if each.config["experiment"] != "nco_tsp":
+        for name, task in tasks.items():
+            if task.sign > 0:
                 raise ValueError(f"{flags.study}: expected networks of tours, got {name}")
-    elif len(loaded) > 1:
-        raise ValueError(f"{flags.study}: expected one model, got {len(loaded)}")
-    if flags.study == "tsplib" and (flags.folder is None or not any(flags.folder.glob("*.tsp"))):
-        raise ValueError(f"--folder: expected a folder that holds .tsp files, got {flags.folder}")
-
-
-def _task_of(loaded: pretrained.Pretrained) -> Task:
-    kind, key = ("knap", "num_items") if "num_items" in loaded.config else ("tsp", "cities")
-    return nco_methods.task(f"{kind}{loaded.config[key]}", loaded.config)
+        if len({task.name for task in tasks.values()}) < len(flags.models):
+            raise ValueError(f"{flags.study}: expected models of different sizes")
+    elif len(flags.models) > 1:
+        raise ValueError(f"{flags.study}: expected one model, got {len(flags.models)}")
+    for name, values in (("sizes", flags.sizes), ("grid", flags.grid)):
+        if len(set(values)) < len(values):
+            raise ValueError(f"--{name}: expected each once, got {values}")
+    if not all(2 <= cities <= 1000 for cities in flags.sizes):
+        raise ValueError(f"--sizes: expected 2 to 1000 cities, got {flags.sizes}")
+    if flags.study == "tsplib":
+        if flags.folder is None or not any(flags.folder.glob("*.tsp")):
+            raise ValueError(f"--folder: expected one that holds .tsp files, got {flags.folder}")
+        for path in flags.folder.glob("*.tsp"):
+            reader.read(path)  # a broken file is named now
 
 
 def _optimum(task: Task, instances: np.ndarray) -> Reached:
@@ -142,7 +155,7 @@ def _optimum(task: Task, instances: np.ndarray) -> Reached:
 def temperature(loaded: dict[str, pretrained.Pretrained], flags: argparse.Namespace) -> Rows:
     """Best of K samples at each temperature of a grid, and T*, the best of them."""
     ((name, each),) = loaded.items()
-    task, model = _task_of(each), solution_search.of(each, name)
+    task, model = nco_methods.task_of(each.config), solution_search.of(each, name)
     key = jax.random.key(VALIDATION_SEED)
     instances = np.asarray(task.problem.sample(key, flags.instances, task.items))
     best = _optimum(task, instances).values
@@ -169,7 +182,7 @@ def temperature(loaded: dict[str, pretrained.Pretrained], flags: argparse.Namesp
 def budget(loaded: dict[str, pretrained.Pretrained], flags: argparse.Namespace) -> Rows:
     """Gap and seconds an instance after 128, 1,280, ... solutions, for both searches."""
     ((name, each),) = loaded.items()
-    task, model = _task_of(each), solution_search.of(each, name)
+    task, model = nco_methods.task_of(each.config), solution_search.of(each, name)
     instances = pointer_training.public_instances(task.items, max(flags.instances, flags.active))
     best = _optimum(task, instances).values
     total = 128 * flags.steps
@@ -270,15 +283,12 @@ def sizes(loaded: dict[str, pretrained.Pretrained], flags: argparse.Namespace) -
 
 def tsplib(loaded: dict[str, pretrained.Pretrained], flags: argparse.Namespace) -> Rows:
     """Active Search on each file, from the model trained on the nearest number of cities."""
-    from experiments import instances as reader
-    from nco import solvers
-
     rows: Rows = []
 
     def add(name: str, length: float, config: str) -> None:
         stem = name.rpartition("-")[0]
         row = {"name": f"tsplib-{name}", "unit": "instance", "config": config}
-        published = OPTIMA.get(stem)
+        published = geography.OPTIMA.get(stem)
         source = "TSPLIB, optimal" if published else ""
         known = {"reference": published, "source": source}
         rows.append(row | {"metric": "tour_length", "value": length} | known)

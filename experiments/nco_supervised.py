@@ -130,18 +130,19 @@ def _finish(
     name = f"tsp{config.cities}"
     described = ConfigDict(config.to_dict())
     described.experiment = "nco_tsp"  # what it is a network for
+    described.learning = "supervised"
+    described.labels.update(about)
     pointer_training.save_model(described, f"{name}-supervised", state, Path(workdir))
     if not config.finish.instances:
         return []
     instances = pointer_training.public_instances(config.cities, config.finish.instances)
     model = Model(policy, state.params, name, tsp.problem)
     found = pointer_training.decode_and_sample(model, instances, config.finish)
-    print(f"labels: {about}")
     rows = [
         {"name": f"{name}-supervised-{method}", "metric": "tour_length", "unit": "instance"}
         | mean_interval(nco_tsp.lengths(instances, np.asarray(tours)))._asdict()
         for method, tours in found.items()
     ]
     table = markdown(rows, columns=("name", "metric", "value", "low", "high", "n"))
-    replace_text(Path(workdir) / "table.md", table + "\n")
+    replace_text(Path(workdir) / "table.md", f"{table}\n\nLabels: {described.labels.to_dict()}\n")
     return rows

@@ -28,27 +28,16 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
-from experiments import nco_methods, pointer_training, pretrained, results_table
+import numpy as np
+
+from experiments import nco_methods, pointer_training, pretrained, results_table, seed_tables
+from experiments.distributed import make_cpu_devices
 from experiments.nco_methods import Method, Options, Task
 from experiments.results_table import mean_interval
 
-SOURCE = {-1: "Pham 2021, table 2.2", 1: "Pham 2021, table 2.4"}
 TITLES = {
     "tsp": "Tours of the public instances: the pointer network and its baselines",
     "knapsack": "Knapsacks of the public instances: the pointer network and its baselines",
-}
-# The seed's figures, on its own instances.
-_METHODS = ("greedy", "sample", "active", "active_scratch", "christofides", "or_tools", "optimal")
-_TOURS = {
-    20: (3.89, 3.82, 3.82, 3.96, 4.30, 3.85, 3.82),
-    50: (5.95, 5.70, 5.70, 5.87, 6.62, 5.80, 5.68),
-    100: (8.30, 7.88, 7.83, 8.19, 9.18, 7.99, 7.77),
-}
-_FILLINGS = ("greedy", "active_scratch", "random", "stop_greedy", "optimal")
-_VALUES = {
-    50: (19.86, 20.07, 17.91, 19.24, 20.07),
-    100: (40.27, 40.50, 33.23, 38.53, 40.50),
-    200: (57.10, 57.45, 35.95, 55.42, 57.45),
 }
 HELP = {
     "instances": "instances for greedy decoding and the cheap baselines",
@@ -65,6 +54,14 @@ HELP = {
     "limited": "instances for the solvers with a time limit",
     "time_limit": "their limit in seconds",
     "proven": "instances for tours that are proven optimal: seconds to minutes each from 50 cities",
+    "proof_limit": "seconds that a proof may take",
+}
+
+
+UNSAID = {
+    "temperature": "the recorded T*, or 1",
+    "learning_rate": "the model's finish.search_rate, or 1e-5",
+    "scratch_rate": "100 times learning_rate",
 }
 
 
@@ -76,36 +73,34 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
-def reference(task: Task, method: str) -> float | None:
-    """The seed's figure for a method's mean, if it has one."""
-    columns, table = (_METHODS, _TOURS) if task.sign < 0 else (_FILLINGS, _VALUES)
-    name = "sample" if method.startswith("sample") else method
-    if name not in columns or task.items not in table:
-        return None
-    return table[task.items][columns.index(name)]
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     flags = parse(words)
-    if flags.cpu_devices:
-        from experiments.distributed import make_cpu_devices
-
-        make_cpu_devices(flags.cpu_devices)
     start = time.monotonic()
+    group = "tsp" if flags.found.sign < 0 else "knapsack"
+    path = results_table.table_path(f"nco/{group}")
     command = shlex.join(["python", "-m", "experiments.nco_tables", *words])
-    rows = [
-        results_table.row(**row, command=command, config=f"model {flags.model}", seconds=seconds)
-        for row, seconds in measure(flags.found, flags.methods, flags.optimal, flags.label)
-    ]
-    print(f"{len(rows)} rows in {time.monotonic() - start:.0f} s")
+    count, failed = 0, []
+    for name, made in measure(flags.found, flags.methods, flags.optimal, flags.label):
+        if isinstance(made, Exception):
+            failed.append(f"{name}: {made}")
+            continue
+        rows = [
+            results_table.row(
+                **row, command=command, config=f"model {flags.model}{how}", seconds=seconds
+            )
+            for row, how, seconds in made
+        ]
+        count += len(rows)
+        if not flags.dry_run:  # after each method: what was measured stays
+            results_table.write_table(path, TITLES[group], rows)
+    print(f"{count} rows in {time.monotonic() - start:.0f} s")
     if not flags.dry_run:
-        group = "tsp" if flags.found.sign < 0 else "knapsack"
-        path = results_table.table_path(f"nco/{group}")
-        results_table.write_table(path, TITLES[group], rows)
         print(f"wrote {path}; the README files follow by: python -m experiments.report --tables")
-    return 0
+    for line in failed:
+        print(f"failed: {line}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
@@ -123,28 +118,27 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     add("--methods", metavar="A,B", help="these only (all)")
     add("--label", default="", metavar="L", help="rows are called TASK-L-METHOD: another recipe")
     for name, default in Options._field_defaults.items():
-        text = f"{HELP[name]} (%(default)s)"
-        add(f"--{name}", type=type(default), default=default, metavar="N", help=text)
+        shown = UNSAID.get(name, default)
+        said = None if name in UNSAID else default
+        text = f"{HELP[name]} ({shown})"
+        add(f"--{name}", type=type(default), default=said, metavar="N", help=text)
     add("--cpu_devices", type=int, metavar="N", help="split instances over N cores")
     add("--dry_run", action="store_true", help="measure, write nothing")
     flags = parser.parse_args(words)
-    options = Options(*[getattr(flags, name) for name in Options._fields])
-    for name, given in options._asdict().items():
-        counts = name in ("instances", "first", "active", "scratch", "limited", "proven")
-        low = 0 if name in ("active", "scratch", "limited", "proven") else 1 if counts else 1e-12
-        if not low <= given <= (10_000 if counts else 1e9):
-            interval = f"{low} to 10,000" if counts else "a positive number"
-            parser.error(f"--{name}: expected {interval}, got {given}")
+    if flags.label and not re.fullmatch(r"[a-z0-9_]+", flags.label):
+        parser.error(f"--label: expected a word in lower case, got {flags.label!r}")
     try:
+        if flags.cpu_devices is not None:
+            make_cpu_devices(flags.cpu_devices)  # before anything else uses jax
         loaded = [pretrained.load(name) for name in (flags.model, *flags.ensemble)]
         flags.found = nco_methods.task(flags.task, loaded[0].config)
+        options = _options(parser, flags, loaded[0].config)
+        flags.label = flags.label or loaded[0].config.get("learning", "")
         methods = nco_methods.baselines(flags.found, options)
         flags.optimal = methods["optimal"]
         methods |= nco_methods.learned(flags.found, loaded, options)
     except (LookupError, ValueError, OSError) as error:
         parser.error(str(error))
-    if flags.label and not re.fullmatch(r"[a-z0-9_]+", flags.label):
-        parser.error(f"--label: expected a word in lower case, got {flags.label!r}")
     asked = flags.methods.split(",") if flags.methods else list(methods)
     if not set(asked) <= set(methods):
         parser.error(f"--methods: expected some of {','.join(methods)}; got {flags.methods}")
@@ -152,10 +146,35 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     return flags
 
 
+def _options(parser: Parser, flags: argparse.Namespace, config: dict[str, Any]) -> Options:
+    """What was asked, with what depends on the model filled in."""
+    finish = config.get("finish", {})
+    rate = finish.get("search_rate", Options().learning_rate)
+    unsaid = {"temperature": best_temperature(flags.task), "learning_rate": rate}
+    unsaid["scratch_rate"] = 100 * rate  # training's first rate, in the seed
+    given = {name: getattr(flags, name) for name in Options._fields}
+    given |= {name: value for name, value in unsaid.items() if given[name] is None}
+    for name, value in given.items():
+        counts = name in ("instances", "first", "active", "scratch", "limited", "proven")
+        low = 0 if name in ("active", "scratch", "limited", "proven") else 1 if counts else 1e-12
+        if not low <= value <= (10_000 if counts else 1e9):
+            interval = f"{low} to 10,000" if counts else "a positive number"
+            parser.error(f"--{name}: expected {interval}, got {value}")
+    return Options(**given)
+
+
+def best_temperature(task: str) -> float:
+    """T* of a task, if `experiments.nco_studies temperature` recorded one; else 1."""
+    path = results_table.table_path("nco/temperature")
+    rows = results_table.read_table(path).rows if path.exists() else []
+    found = [row["value"] for row in rows if row["name"] == f"{task}-T*"]
+    return found[0] if found else 1.0
+
+
 def measure(
     task: Task, methods: dict[str, Method], optimal: Method, label: str = ""
-) -> Iterator[tuple[dict[str, Any], float]]:
-    """Yields `(row, seconds)` for each method and metric; prints each method as it is done."""
+) -> Iterator[tuple[str, list[tuple[dict[str, Any], str, float]] | Exception]]:
+    """Yields each method's name with its rows, settings and seconds, or with why it failed."""
     methods = {name: method for name, method in methods.items() if method.first}
     most = max((method.first for method in methods.values()), default=1)
     prefix = f"{task.name}-{label}-" if label else f"{task.name}-"
@@ -165,24 +184,36 @@ def measure(
     before = time.monotonic() - start
     for name, method in methods.items():
         start = time.monotonic()
-        reached = best if name == "optimal" else method.solve(everything[: method.first])
+        try:
+            reached = best if name == "optimal" else method.solve(everything[: method.first])
+        except (RuntimeError, TimeoutError) as error:  # no solution, or no proof, in time
+            yield f"{prefix}{name}", error
+            continue
         seconds = time.monotonic() - start + (before if name == "optimal" else 0.0)
         value = mean_interval(reached.values)
         print(f"{prefix}{name}: {value.value:.5g} (n={value.n}, {seconds:.0f} s)", flush=True)
-        paper = reference(task, name)
-        source = "" if paper is None else SOURCE[task.sign]
+        figure, source = seed_tables.printed(f"{prefix}{name}", task.metric)
         shared = {"name": f"{prefix}{name}", "unit": "instance"}
-        yield (
-            shared | {"metric": task.metric, "value": value, "reference": paper, "source": source},
-            seconds,
-        )
-        yield (
-            shared | {"metric": "instance_seconds", "value": mean_interval(reached.seconds)},
-            seconds,
-        )
+        rows = [
+            shared | {"metric": task.metric, "value": value, "reference": figure, "source": source},
+            shared | {"metric": "instance_seconds"} | _seconds(reached.seconds),
+        ]
         if name != "optimal":
             gap = nco_methods.gap_percent(task, reached.values, best.values)
-            yield shared | {"metric": "gap_percent", "value": mean_interval(gap)}, seconds
+            rows.append(shared | {"metric": "gap_percent", "value": mean_interval(gap)})
+        how = f", {method.how}" if method.how else ""
+        yield f"{prefix}{name}", [(row, how, seconds) for row in rows]
+
+
+def _seconds(seconds: np.ndarray) -> dict[str, Any]:
+    """Mean seconds an instance; its interval is over dispatches, which share theirs equally."""
+    starts = np.concatenate([[0], 1 + np.flatnonzero(np.diff(seconds))])
+    each = mean_interval(seconds[starts])
+    mean = float(seconds.mean())  # dispatches have different sizes
+    low, high = max(0.0, mean - (each.value - each.low)), mean + (each.high - each.value)
+    shared = len(starts) < len(seconds)
+    unit = "round" if shared else "instance"
+    return {"value": mean, "low": low, "high": high, "n": each.n, "unit": unit}
 
 
 if __name__ == "__main__":

@@ -104,19 +104,8 @@ def greedy(model: Model, inputs: np.ndarray, progress: Progress | None = None) -
         inputs: float32 `[instances, items, features]`.
         progress: told of each instance.
     """
-    count, items, _ = inputs.shape
-    size = _even(min(count, 512, max(1, 2**16 // items)))
-    run, compile_seconds = _compile(
-        functools.partial(search.greedy, model.policy, model.problem), size, model.params, inputs
-    )
-    actions, seconds = np.zeros((count, items), np.int32), np.zeros(count)
-    for batch, padded in _batches(inputs, size):
-        start, real = time.perf_counter(), batch.stop - batch.start
-        actions[batch] = np.asarray(run(model.params, padded).actions)[:real]
-        seconds[batch] = (time.perf_counter() - start) / real
-        if progress is not None:
-            progress(real)
-    return Found(actions, seconds, compile_seconds)
+    run = functools.partial(search.greedy, model.policy, model.problem)
+    return _decode(run, model.params, inputs, 2**16, progress)
 
 
 def greedy_ensemble(model: Model, stacked: Any, inputs: np.ndarray) -> Found:
@@ -127,19 +116,28 @@ def greedy_ensemble(model: Model, stacked: Any, inputs: np.ndarray) -> Found:
         stacked: leaves `[models, ...]`, parameters of the same shapes.
         inputs: float32 `[instances, items, features]`.
     """
+    run = functools.partial(search.greedy_ensemble, model.policy, model.problem)
+    return _decode(run, stacked, inputs, 2**15)
+
+
+def _decode(
+    function: Callable[..., search.Solutions],
+    params: Any,
+    inputs: np.ndarray,
+    most: int,
+    progress: Progress | None = None,
+) -> Found:
+    """Solutions by `function(params, inputs)`, some `most` items at once."""
     count, items, _ = inputs.shape
-    size = _even(min(count, 256, max(1, 2**15 // items)))
-    run, compile_seconds = _compile(
-        functools.partial(search.greedy_ensemble, model.policy, model.problem),
-        size,
-        stacked,
-        inputs,
-    )
+    size = _even(min(count, 512, max(1, most // items)))
+    run, compile_seconds = _compile(function, size, params, inputs)
     actions, seconds = np.zeros((count, items), np.int32), np.zeros(count)
     for batch, padded in _batches(inputs, size):
         start, real = time.perf_counter(), batch.stop - batch.start
-        actions[batch] = np.asarray(run(stacked, padded).actions)[:real]
+        actions[batch] = np.asarray(run(params, padded).actions)[:real]
         seconds[batch] = (time.perf_counter() - start) / real
+        if progress is not None:
+            progress(real)
     return Found(actions, seconds, compile_seconds)
 
 

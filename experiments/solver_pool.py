@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import time
 from collections.abc import Callable, Iterable
@@ -62,15 +63,26 @@ def solve_many(
     tasks = [(solver, key, index, instance) for index, instance in enumerate(stack)]
     processes = min(processes, max(1, len(tasks)))
     if processes == 1:
+        _warm_up(solver, key)
         return _gather(map(_solve_task, tasks), stack.shape, progress)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+    with ProcessPoolExecutor(
+        processes, mp_context=context, initializer=_warm_up, initargs=(solver, key)
+    ) as pool:
         chunk = max(1, min(16, len(tasks) // (4 * processes)))
         try:
             return _gather(pool.map(_solve_task, tasks, chunksize=chunk), stack.shape, progress)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _warm_up(solver: Callable[..., np.ndarray], key: str) -> None:
+    """Solves a square, so that no instance's time holds the import of a library."""
+    corners = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
+    # What is wrong with a solver is told with the first instance.
+    with contextlib.suppress(Exception):
+        solver(**{key: corners if key == "coords" else solvers.distances(corners)})
 
 
 def _solve_task(task: tuple) -> tuple[np.ndarray, float, float]:

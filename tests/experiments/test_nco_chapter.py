@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import nco_chapter, pretrained, results_table
+from experiments import nco_chapter, pretrained, results_table, seed_tables
 from nco import pointer
 
 SETTINGS = {"hidden": 8, "embed": 8, "scale": 0.0, "glimpses": 1, "clip": 10.0, "forget_bias": 1.0}
@@ -38,19 +38,19 @@ def test_cells_come_from_the_recorded_rows(results):
     assert nco_chapter.main(["table2.2", "--recorded"]) == 0
     rows = results_table.read_table(results / "tables.json").rows
     cells = {row["name"]: (row["value"], row["reference"], row["source"]) for row in rows}
-    quoted, seed = nco_chapter.QUOTED, "Pham 2021, table 2.2"
+    quoted, seed = seed_tables.QUOTED, "Pham 2021, table 2.2"
     assert cells == {
         "2.2 TSP20 RL pretraining, greedy": (0, 3.89, seed),
         "2.2 TSP20 RL pretraining, sampling": (2, 3.82, seed),
         "2.2 TSP20 Supervised": (3, 3.88, quoted),
         "2.2 TSP100 Supervised": (4, 10.81, seed),
-        "2.2 TSP50 RL pretraining, greedy@16": (5, 5.80, seed),
+        "2.2 TSP50 RL pretraining, greedy@4": (5, 5.80, seed),
     }
 
 
 def test_every_printed_cell_is_known_and_missing_ones_are_named(results, capsys):
-    cells = {name: len(t.rows) * len(t.columns) for name, t in nco_chapter.PRINTED.items()}
-    assert cells == {"table2.2": 27, "table2.3": 10, "table2.4": 18}
+    cells = {name: len(t.rows) * len(t.columns) for name, t in seed_tables.PRINTED.items()}
+    assert cells == {"table2.2": 27, "table2.3": 10, "table2.4": 21}
     for name, count in cells.items():
         found, missing = nco_chapter.collect(name)
         assert (found, len(missing)) == ([], count)
@@ -63,15 +63,21 @@ def test_a_table_measures_its_models(results, model):
     words = ["table2.2", "--models", model, "--", "--instances=3", "--first=2"]
     assert nco_chapter.main([*words, "--methods=greedy,optimal"]) == 0
     rows = results_table.read_table(results / "tables.json").rows
-    assert {row["name"]: row["n"] for row in rows} == {
-        "2.2 TSP20 RL pretraining, greedy": 3,
-        "2.2 TSP20 Concorde / LK-H": 2,
+    assert {(row["name"], row["metric"]): row["n"] for row in rows} == {
+        ("2.2 TSP20 RL pretraining, greedy", "tour_length"): 3,
+        ("2.2 TSP20 RL pretraining, greedy", "gap_percent"): 2,
+        ("2.2 TSP20 Concorde / LK-H", "tour_length"): 2,
     }
     assert rows[0]["command"].startswith("python -m experiments.nco_tables tsp20 --model")
 
 
+def test_a_dry_table_writes_nothing(results, model):
+    words = ["table2.2", "--models", model, "--", "--first=2", "--methods=optimal", "--dry_run"]
+    assert nco_chapter.main(words) == 0
+    assert not results.exists()
+
+
 def test_figures(results, model, tmp_path):
-    results.mkdir(parents=True)
     quick = ["--models", model, "--active_steps=2"]
     assert nco_chapter.main(["figure2.3", *quick, "--instances=2"]) == 0
     rows = {
@@ -90,8 +96,25 @@ def test_figures(results, model, tmp_path):
     [
         (["table2.4", "--models", "MODEL"], "has rows knap50, knap100, knap200, got tsp20"),
         (["table2.2", "--models", "nco/none"], "nco/none"),
+        (["table2.2", "--models", "MODEL", "nco/tsp20"], "are both for tsp20"),
     ],
 )
 def test_refused(results, model, capsys, words, message):
     assert nco_chapter.main([model if word == "MODEL" else word for word in words]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["table2.2", "--recorded", "--models", "x"], "--recorded measures nothing"),
+        (["table2.2", "--models", "x", "--instances=3"], "--instances is of figures"),
+        (["figure2.3", "--models", "x", "--", "--first=3"], "expected neither"),
+        (["figure2.3", "--models", "x", "--instances=1"], "--instances: expected 2 to"),
+        (["table2.3"], "--models: table2.3 needs at least one"),
+    ],
+)
+def test_flags_that_do_not_apply_are_refused(capsys, words, message):
+    with pytest.raises(SystemExit):
+        nco_chapter.main(words)
     assert message in capsys.readouterr().err

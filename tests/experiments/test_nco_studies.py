@@ -4,7 +4,15 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import nco_studies, pretrained, results_table
+from experiments import (
+    nco_methods,
+    nco_studies,
+    pointer_training,
+    pretrained,
+    results_table,
+    solution_search,
+)
+from experiments.nco_tsp import lengths
 from nco import pointer
 
 SETTINGS = {"hidden": 8, "embed": 8, "scale": 0.0, "glimpses": 1, "clip": 10.0, "forget_bias": 1.0}
@@ -60,15 +68,24 @@ def test_temperature_picks_the_best_of_the_grid(run, model, task):
     assert min(gaps.values()) >= -1e-3
 
 
-def test_more_budget_is_never_worse(run, tmp_path):
+def test_a_budget_is_what_a_search_of_that_length_finds(run, tmp_path):
     rows = run("budget", "--instances=3", "--active=2", "--steps=12")
-    for method, points, count in (("sample", [1280], 3), ("active", [128, 256, 640, 1280], 2)):
-        found = [rows[f"tsp6-{method}{point}", "gap_percent"] for point in points]
-        gaps = [row["value"] for row in found]
-        assert gaps == sorted(gaps, reverse=True)
-        assert {row["n"] for row in found} == {count}
-        seconds = [rows[f"tsp6-{method}{point}", "instance_seconds"]["value"] for point in points]
-        assert seconds == sorted(seconds)
+    model = solution_search.load(str(tmp_path / "tsp.npz"))
+    instances = pointer_training.public_instances(6, 3)
+    best = nco_studies._optimum(nco_methods.task("tsp6", {"experiment": "nco_tsp"}), instances)
+
+    def gap(found):
+        reached = lengths(instances[: len(found.actions)], found.actions)
+        return np.mean(100 * (reached / best.values[: len(reached)] - 1))
+
+    for steps in (1, 5):
+        found = solution_search.active_search(model, instances[:2], steps=steps, learning_rate=1e-5)
+        row = rows[f"tsp6-active{128 * steps}", "gap_percent"]
+        assert (row["value"], row["n"]) == (pytest.approx(gap(found), abs=1e-3), 2)
+    found = solution_search.best_of_samples(model, instances, num_samples=128, temperature=1.0)
+    row = rows["tsp6-sample128", "gap_percent"]
+    assert (row["value"], row["n"]) == (pytest.approx(gap(found), abs=1e-3), 3)
+    assert ("tsp6-sample1280", "gap_percent") in rows
     assert (tmp_path / "results" / "nco" / "budget.png").stat().st_size > 10_000
 
 
@@ -80,7 +97,7 @@ def test_sizes(run):
 
 
 def test_tsplib(run, tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(nco_studies.OPTIMA, "square", 40)
+    monkeypatch.setitem(nco_studies.geography.OPTIMA, "square", 40)
     (tmp_path / "square.tsp").write_text(SQUARE)
     (tmp_path / "matrix.tsp").write_text(MATRIX)
     rows = run("tsplib", "--folder", str(tmp_path), "--steps=2")
@@ -97,9 +114,12 @@ def test_tsplib(run, tmp_path, monkeypatch, capsys):
     ("words", "message"),
     [
         (["sizes", "KNAP"], "expected networks of tours"),
-        (["tsplib", "TSP", "--folder", "NOWHERE"], "expected a folder that holds .tsp files"),
+        (["tsplib", "TSP", "--folder", "NOWHERE"], "expected one that holds .tsp files"),
         (["temperature", "TSP", "KNAP"], "expected one model, got 2"),
         (["budget", "nco/none"], "nco/none"),
+        (["sizes", "TSP", "TSP"], "expected models of different sizes"),
+        (["sizes", "TSP", "--sizes", "5", "5"], "--sizes: expected each once"),
+        (["sizes", "TSP", "--sizes", "5", "10000"], "--sizes: expected 2 to 1000 cities"),
     ],
 )
 def test_refused(run, tmp_path, capsys, words, message):

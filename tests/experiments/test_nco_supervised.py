@@ -35,7 +35,8 @@ def test_labels_go_on_where_they_were(tmp_path, capsys):
     np.testing.assert_array_equal(one.tours, other.tours)
     np.testing.assert_array_equal(before.tours, one.tours[:3])
     # Up to 15 cities fast-tsp is exact.
-    assert one.about == {"solver": "fast-tsp", "cities": 6, "gap_percent": 0.0, "gap_of": 7}
+    gap = {"gap_percent": 0.0, "gap_of": 7, "gap_to": "proven optima"}
+    assert one.about == {"solver": "fast-tsp", "cities": 6, **gap}
     best = [solvers.exact(each) for each in one.coords]
     lengths = [nco_tsp.lengths(one.coords, tours) for tours in (one.tours, np.array(best))]
     np.testing.assert_allclose(*lengths, rtol=1e-4)
@@ -83,7 +84,8 @@ def test_finish_decodes_public_instances(tmp_path):
     rows = experiment.finish(jax.jit(experiment.init)(jax.random.key(0)), tmp_path)
     names = ["tsp6-supervised-greedy", "tsp6-supervised-sample4"]
     assert [row["name"] for row in rows] == names
-    assert names[0] in (tmp_path / "table.md").read_text()
+    assert "'solver': 'christofides'" in (tmp_path / "table.md").read_text()
+    assert pretrained.load(tmp_path).config["labels"]["solver"] == "christofides"
 
 
 def test_impossible_labels_are_named_with_the_command_that_makes_them(tmp_path):

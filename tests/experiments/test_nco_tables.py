@@ -1,12 +1,16 @@
 """Methods by name on the public instances: rows, gaps, and what is refused before any work."""
 
 import re
+import subprocess
+import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import nco_methods, nco_tables, pretrained, results_table
+from experiments import nco_methods, nco_tables, pretrained, results_table, seed_tables
+from experiments.solver_pool import solve_many
 from nco import pointer
 
 SETTINGS = {"hidden": 8, "embed": 8, "scale": 0.0, "glimpses": 1, "clip": 10.0, "forget_bias": 1.0}
@@ -44,7 +48,8 @@ def test_tours(tmp_path, results):
     assert {name for name, _ in rows} == {f"tsp6-{name}" for name in counts}
     for name, count in counts.items():
         length = rows[f"tsp6-{name}", "tour_length"]
-        assert (length["n"], length["config"]) == (count, f"model {models[0]}")
+        assert length["n"] == count
+        assert length["config"].startswith(f"model {models[0]}")
         assert length["command"].startswith("python -m experiments.nco_tables tsp6 --model")
         assert rows[f"tsp6-{name}", "instance_seconds"]["value"] > 0
         if name != "optimal":
@@ -82,25 +87,102 @@ def test_a_few_methods_leave_the_other_rows(tmp_path, results, capsys):
 
 
 def test_references_are_the_seeds():
-    tours = nco_methods.task("tsp50", {"experiment": "nco_tsp"})
-    found = [nco_tables.reference(tours, name) for name in ("greedy", "sample1280", "optimal")]
-    assert found == [5.95, 5.70, 5.68]
-    assert nco_tables.reference(tours, "random") is None
-    assert nco_tables.reference(tours._replace(items=60), "greedy") is None
-    knapsack = {"num_items": 200, "capacity": 25.0, "stop_rule": False}
-    knap = nco_methods.task("knap200", {"experiment": "nco_knapsack", **knapsack})
-    assert nco_tables.reference(knap, "random") == 35.95
+    def figure(name, metric="tour_length"):
+        return seed_tables.printed(name, metric)
+
+    seed = "Pham 2021, table 2.2"
+    assert figure("tsp50-greedy") == (5.95, seed)
+    assert figure("tsp50-sample1280") == (5.70, seed)
+    assert figure("tsp100-supervised-greedy") == (10.81, seed)
+    assert figure("tsp20-supervised-greedy") == (3.88, seed_tables.QUOTED)
+    assert figure("knap200-random", "value") == (35.95, "Pham 2021, table 2.4")
+    for name in ("tsp50-random", "tsp60-greedy", "tsp20-paper-greedy", "tsp20-greedy@4"):
+        assert figure(name) == (None, "")
+    assert figure("tsp50-greedy", "gap_percent") == (None, "")
+
+
+def test_settings_stand_in_the_rows_and_depend_on_the_model(tmp_path, results):
+    finish = {"search_rate": 1e-6}
+    model = save(tmp_path / "model.npz", experiment="nco_tsp", finish=finish, learning="supervised")
+    star = results_table.row("tsp5-T*", "temperature", 1.5, unit="seed", command="make demo")
+    results_table.write_table(results / "temperature.json", "title", [star])
+    words = ["tsp5", "--model", model, *QUICK]
+    assert nco_tables.main([*words, "--methods=sample4,active,active_scratch"]) == 0
+    rows = rows_of(results / "tsp.json")
+    for name, how in (
+        ("sample4", "4 samples, T = 1.5"),
+        ("active", "2 updates of 128 samples, rate 1e-06"),
+        ("active_scratch", "2 updates of 128 samples, rate 0.0001"),
+    ):
+        row = rows[f"tsp5-supervised-{name}", "tour_length"]
+        assert row["config"] == f"model {model}, {how}"
+
+
+def test_a_method_that_fails_leaves_the_others(tmp_path, results, capsys, monkeypatch):
+    def slow(*args, **kwargs):
+        raise TimeoutError("no proof in time")
+
+    monkeypatch.setattr(nco_methods.solvers, "exact", slow)
+    monkeypatch.setattr(nco_methods.solver_pool, "solve_many", in_process)
+    model = save(tmp_path / "model.npz", experiment="nco_tsp")
+    words = ["tsp5", "--model", model, *QUICK, "--proven=1", "--methods=optimal,proven,greedy"]
+    assert nco_tables.main(words) == 1
+    assert {name for name, _ in rows_of(results / "tsp.json")} == {"tsp5-optimal", "tsp5-greedy"}
+    assert "failed: tsp5-proven: no proof in time" in capsys.readouterr().err
+
+
+def in_process(solver, instances):
+    return solve_many(solver, instances, processes=1)
+
+
+def test_a_knapsack_that_takes_nothing_has_no_gap(tmp_path, results):
+    config = {"experiment": "nco_knapsack", "num_items": 3, "capacity": 1e-9, "stop_rule": False}
+    model = save(tmp_path / "model.npz", **config)
+    words = ["knap3", "--model", model, *QUICK, "--methods=greedy,optimal"]
+    assert nco_tables.main(words) == 0
+    assert rows_of(results / "knapsack.json")["knap3-greedy", "gap_percent"]["value"] == 0
+
+
+def test_the_stop_rule_leaves_the_last_item_out():
+    items = np.array([[[0.5, 1.0], [0.5, 2.0], [0.25, 3.0]]])
+    config = {"num_items": 3, "capacity": 1.0, "stop_rule": True, "experiment": "nco_knapsack"}
+    task = nco_methods.task("knap3", config)
+    actions = np.array([[2, 0, 1]], np.int32)  # 0.25, 0.5, and another 0.5 does not fit
+    reward = task.problem.reward(jnp.asarray(items, jnp.float32), jnp.asarray(actions[None]))
+    found = nco_methods.score(task, items, actions)
+    np.testing.assert_allclose(found, np.asarray(reward)[0], rtol=1e-6)
+    assert found == 4.0
+    assert nco_methods.score(task._replace(stop_rule=False), items, actions) == 6.0
+
+
+def test_seconds_have_an_interval_over_dispatches():
+    shared = nco_tables._seconds(np.array([0.1] * 6 + [0.2] * 3))
+    assert (shared["n"], shared["unit"]) == (2, "round")
+    assert shared["value"] == pytest.approx(0.4 / 3)
+    each = nco_tables._seconds(np.array([0.1, 0.2, 0.3]))
+    assert (each["n"], each["unit"], each["low"]) == (3, "instance", 0.0)
+
+
+def test_cores_share_the_instances(tmp_path):
+    model = save(tmp_path / "model.npz", experiment="nco_tsp")
+    words = ["tsp5", "--model", model, *QUICK, "--methods=greedy", "--dry_run", "--cpu_devices=2"]
+    run = [sys.executable, "-m", "experiments.nco_tables", *words]
+    done = subprocess.run(run, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "tsp5-greedy" in done.stdout
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["tsp0"], "TASK: expected tspN or knapN"),
+        (["tsp1"], "TASK: expected two cities or more"),
+        (["tsp5", "--cpu_devices=0"], "--cpu_devices"),
         (["knap50"], "--model: expected one trained for knap, got one of nco_tsp"),
         (["tsp5", "--first=0"], "--first: expected 1 to 10,000, got 0"),
         (["tsp5", "--samples=0"], "--samples: expected a positive number, got 0"),
         (["tsp5", "--methods=gredy"], "--methods: expected some of optimal,"),
-        (["tsp5", "--ensemble", "WIDER"], "--ensemble: expected models .* same shapes"),
+        (["tsp5", "--ensemble", "WIDER"], "--ensemble: expected models with the same settings"),
     ],
 )
 def test_refused(tmp_path, capsys, words, message):
