@@ -31,8 +31,11 @@ def defaults() -> dict[str, Any]:
             "glimpses": 1,
             "clip": 10.0,  # 0.0: none
             "forget_bias": 1.0,
+            "center": 0.0,  # features are read as (x - center) / spread
+            "spread": 1.0,
         },
         "optimizer": {
+            "name": "adam",
             "learning_rate": 1e-3,
             "decay_rate": 0.96,
             "decay_steps": 5000,

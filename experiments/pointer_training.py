@@ -20,6 +20,7 @@ from nco.policy_gradient import Baseline, Learner, Policy
 from nco.problems.problem import Problem
 
 BASELINES = ("critic", "moving_average", "multi_sample", "standardized", "greedy_rollout")
+OPTIMIZERS = {"adam": actor_critic.seed_optimizer, "muon": actor_critic.muon_optimizer}
 _SHARED = ("multi_sample", "standardized")
 
 
@@ -46,6 +47,7 @@ def check(config: ConfigDict) -> None:
 
 def check_network(config: ConfigDict) -> None:
     """Checks the fields of `config.model` and `config.optimizer`."""
+    check_choice(config, "optimizer.name", tuple(OPTIMIZERS))
     for key in ("learning_rate", "decay_rate", "max_grad_norm"):
         check_float(config, f"optimizer.{key}", positive=True)
     check_int(config, "optimizer.decay_steps", low=1)
@@ -56,6 +58,8 @@ def check_network(config: ConfigDict) -> None:
     check_int(config, "model.glimpses", low=0, high=10)
     check_float(config, "model.clip", low=0.0)
     check_float(config, "model.forget_bias")
+    check_float(config, "model.center")
+    check_float(config, "model.spread", positive=True)
 
 
 def policy(config: ConfigDict, problem: Problem) -> Policy:
@@ -67,7 +71,8 @@ def settings(config: ConfigDict) -> dict[str, Any]:
     """The arguments of `nco.pointer.policy`; a clip of 0 means none."""
     model = config.model
     clip = model.clip or None
-    return {"glimpses": model.glimpses, "clip": clip, "forget_bias": model.forget_bias}
+    reading = {"forget_bias": model.forget_bias, "center": model.center, "spread": model.spread}
+    return {"glimpses": model.glimpses, "clip": clip} | reading
 
 
 def learner(config: ConfigDict, problem: Problem, shape: tuple[int, ...]) -> Learner:
@@ -87,9 +92,9 @@ def learner(config: ConfigDict, problem: Problem, shape: tuple[int, ...]) -> Lea
 
 
 def optimizer(config: ConfigDict) -> Any:
-    """The seed's optimiser with the values of `config.optimizer`."""
+    """The optimiser that `config.optimizer` describes."""
     options = config.optimizer.to_dict()
-    return actor_critic.seed_optimizer(options.pop("learning_rate"), **options)
+    return OPTIMIZERS[options.pop("name")](options.pop("learning_rate"), **options)
 
 
 def initial(config: ConfigDict, problem: Problem) -> Callable[[Any], Any]:

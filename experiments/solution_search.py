@@ -91,7 +91,9 @@ def of(loaded: pretrained.Pretrained, name: str, *, perturbation: float | None =
     elif loaded.config.get("experiment") != "nco_tsp":
         trained = loaded.config.get("experiment")
         raise ValueError(f"{name}: expected a model of nco_tsp or nco_knapsack, got {trained}")
-    settings = {key: loaded.config["model"][key] for key in ("glimpses", "clip", "forget_bias")}
+    known = ("glimpses", "clip", "forget_bias", "center", "spread")
+    model = loaded.config["model"]
+    settings = {key: model[key] for key in known if key in model}  # older models lack some
     policy = pointer.policy(problem, **settings, perturbation=perturbation)
     return Model(policy, jax.tree.map(jnp.asarray, loaded.params), name, problem)
 

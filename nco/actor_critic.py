@@ -14,6 +14,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
 from jaxtyping import Array
 
 from nco.policy_gradient import Baseline, Learner, Metrics, Policy, clip_reward, reinforce_loss
@@ -57,10 +58,35 @@ def seed_optimizer(
         decay_begin: updates at the initial rate before the first interval (0 in the seed).
         max_grad_norm: bound on the gradient's L2 norm.
     """
-    schedule = optax.exponential_decay(
-        learning_rate, decay_steps, decay_rate, transition_begin=decay_begin, staircase=True
-    )
+    schedule = _staircase(learning_rate, decay_rate, decay_steps, decay_begin)
     return optax.chain(optax.clip_by_global_norm(max_grad_norm), optax.adam(schedule))
+
+
+def muon_optimizer(
+    learning_rate: float = 1e-2,
+    *,
+    decay_rate: float = 0.96,
+    decay_steps: int = 5000,
+    decay_begin: int = 0,
+    max_grad_norm: float = 1.0,
+) -> optax.GradientTransformation:
+    """`seed_optimizer` with Muon in place of Adam for the matrices (Jordan et al. 2024).
+
+    Muon's updates have singular values near 1, scaled to the usual size of Adam's (a root mean
+    square of 0.2). A pointer network learns in far fewer updates with it, which cost a few products
+    of its matrices more. It is not the seed's.
+
+    Args: as `seed_optimizer`.
+    """
+    schedule = _staircase(learning_rate, decay_rate, decay_steps, decay_begin)
+    muon = optax.contrib.muon(schedule, weight_decay=0.0, consistent_rms=0.2)
+    return optax.chain(optax.clip_by_global_norm(max_grad_norm), muon)
+
+
+def _staircase(rate: float, decay_rate: float, decay_steps: int, begin: int) -> optax.Schedule:
+    return optax.exponential_decay(
+        rate, decay_steps, decay_rate, transition_begin=begin, staircase=True
+    )
 
 
 def actor_critic(

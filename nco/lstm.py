@@ -52,6 +52,8 @@ def fold(
     embed: Float[Array, "features input_dim"] | None = None,
     *,
     forget_bias: float = 1.0,
+    center: float = 0.0,
+    spread: float = 1.0,
 ) -> Float[Array, "rows gates"]:
     """One matrix of the whole cell, for `run` and `step`: gates are `[h, x, 1]` times it.
 
@@ -64,10 +66,13 @@ def fold(
         embed: the embedding's matrix; `None` where the inputs are the cell's own.
         forget_bias: added to the forget gate, as TensorFlow's cell of the seed's time did by
             default; the seed does not mention it.
+        center: subtracted from every feature.
+        spread: what is left of a feature is divided by it.
     """
     hidden = params["w_h"].shape[0]
     w_x = params["w_x"] if embed is None else embed @ params["w_x"]
-    b = params["b"].at[hidden : 2 * hidden].add(forget_bias)
+    w_x = w_x / spread
+    b = params["b"].at[hidden : 2 * hidden].add(forget_bias) - center * jnp.sum(w_x, axis=0)
     halved = jnp.concatenate([jnp.full((3 * hidden,), 0.5), jnp.ones((hidden,))])
     return jnp.concatenate([params["w_h"], w_x, b[None]]) * halved[None]
 

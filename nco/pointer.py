@@ -79,10 +79,16 @@ def init(
 
 
 def encode(
-    params: Params, inputs: Float[Array, "batch items features"], *, forget_bias: float = 1.0
+    params: Params,
+    inputs: Float[Array, "batch items features"],
+    *,
+    forget_bias: float = 1.0,
+    center: float = 0.0,
+    spread: float = 1.0,
 ) -> Encoded:
-    """Reads the items in their order (section 2.3.1)."""
-    weights = lstm.fold(params["encoder"], params["embed"], forget_bias=forget_bias)
+    """Reads the items in their order (section 2.3.1); for the arguments see `nco.lstm.fold`."""
+    reading = {"forget_bias": forget_bias, "center": center, "spread": spread}
+    weights = lstm.fold(params["encoder"], params["embed"], **reading)
     zeros = jnp.zeros((inputs.shape[0], params["encoder"]["w_h"].shape[0]), inputs.dtype)
     states, carry = lstm.run(weights, jnp.swapaxes(inputs, 0, 1), (zeros, zeros))
     references = jnp.swapaxes(states, 0, 1)
@@ -137,6 +143,8 @@ def decode(
     glimpses: int = 1,
     clip: float | None = 10.0,
     forget_bias: float = 1.0,
+    center: float = 0.0,
+    spread: float = 1.0,
 ) -> tuple[Int[Array, "samples batch items"], lstm.Trace]:
     """Decodes `num_samples` solutions of every instance, item by item.
 
@@ -154,12 +162,15 @@ def decode(
         glimpses: see `point`.
         clip: see `point`.
         forget_bias: see `nco.lstm.fold`.
+        center: see `nco.lstm.fold`.
+        spread: see `nco.lstm.fold`.
 
     Returns:
         The items in the order of their choice, -1 after a solution is complete; and the decoder's
         steps after each choice, `[items, samples, batch, ...]`, for `step_log_probs`.
     """
-    weights = lstm.fold(params["decoder"], params["embed"], forget_bias=forget_bias)
+    reading = {"forget_bias": forget_bias, "center": center, "spread": spread}
+    weights = lstm.fold(params["decoder"], params["embed"], **reading)
     carry, problem_state = _first_state(params, problem, inputs, encoded, num_samples, forget_bias)
 
     def body(state: tuple, noise_step: Array | None) -> tuple[tuple, tuple[Array, lstm.Trace]]:
@@ -200,6 +211,8 @@ def step_log_probs(
     glimpses: int = 1,
     clip: float | None = 10.0,
     forget_bias: float = 1.0,
+    center: float = 0.0,
+    spread: float = 1.0,
 ) -> tuple[Float[Array, "items samples batch items"], Bool[Array, "items samples batch"]]:
     """Distribution of every decision along given solutions, differentiable in the parameters.
 
@@ -212,7 +225,8 @@ def step_log_probs(
         is a decision (an action of -1 is none).
     """
     samples = actions.shape[0]
-    weights = lstm.fold(params["decoder"], params["embed"], forget_bias=forget_bias)
+    reading = {"forget_bias": forget_bias, "center": center, "spread": spread}
+    weights = lstm.fold(params["decoder"], params["embed"], **reading)
     carry, problem_state = _first_state(params, problem, inputs, encoded, samples, forget_bias)
 
     def body(problem_state: Any, action: Array) -> tuple[Any, tuple]:
@@ -240,6 +254,8 @@ def policy(
     glimpses: int = 1,
     clip: float | None = 10.0,
     forget_bias: float = 1.0,
+    center: float = 0.0,
+    spread: float = 1.0,
     perturbation: float | None = None,
 ) -> Policy:
     """The pointer network as a `Policy`; the other arguments are those of `decode`.
@@ -252,9 +268,13 @@ def policy(
         glimpses: see `point`.
         clip: see `point`.
         forget_bias: see `nco.lstm.fold`.
+        center: subtracted from every feature that the network reads; 0 in the seed.
+        spread: what is left of a feature is divided by it; 1 in the seed. Features that are uniform
+            in [0, 1] get mean 0 and variance 1, which LeCun's start expects, by 0.5 and 0.2887.
         perturbation: decodes greedily under Gaussian noise of this deviation, in nats, on the
             log-probabilities (section 2.4.1, after Cho 2016) instead of sampling.
     """
+    reading = {"forget_bias": forget_bias, "center": center, "spread": spread}
 
     def sample(
         params: Params,
@@ -266,7 +286,7 @@ def policy(
         greedy: bool = False,
     ) -> Sample:
         batch, items, _ = inputs.shape
-        encoded = encode(params, inputs, forget_bias=forget_bias)
+        encoded = encode(params, inputs, **reading)
         # Nothing differentiates through the drawing of a sample; the scores below carry the
         # gradient.
         fixed, fixed_encoded = jax.lax.stop_gradient((params, encoded))
@@ -287,7 +307,7 @@ def policy(
             temperature=temperature,
             glimpses=glimpses,
             clip=clip,
-            forget_bias=forget_bias,
+            **reading,
         )
         return Sample(actions, *score(params, inputs, encoded, actions, trace))
 
@@ -307,7 +327,7 @@ def policy(
             trace=trace,
             glimpses=glimpses,
             clip=clip,
-            forget_bias=forget_bias,
+            **reading,
         )
         index = jnp.maximum(jnp.moveaxis(actions, -1, 0), 0)[..., None]
         chosen = jnp.take_along_axis(log_probs, index, axis=-1)[..., 0]
@@ -319,7 +339,7 @@ def policy(
         )
 
     def log_prob(params: Params, inputs: Array, actions: Array) -> tuple[Array, Array]:
-        return score(params, inputs, encode(params, inputs, forget_bias=forget_bias), actions)
+        return score(params, inputs, encode(params, inputs, **reading), actions)
 
     return Policy(sample, log_prob)
 
