@@ -7,6 +7,7 @@ data parallelism: the batch is sharded over devices and the gradient is the mean
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -58,7 +59,9 @@ def seed_optimizer(
         decay_begin: updates at the initial rate before the first interval (0 in the seed).
         max_grad_norm: bound on the gradient's L2 norm.
     """
-    schedule = _staircase(learning_rate, decay_rate, decay_steps, decay_begin)
+    schedule = _staircase(
+        learning_rate, decay_rate=decay_rate, decay_steps=decay_steps, begin=decay_begin
+    )
     return optax.chain(optax.clip_by_global_norm(max_grad_norm), optax.adam(schedule))
 
 
@@ -69,21 +72,49 @@ def muon_optimizer(
     decay_steps: int = 5000,
     decay_begin: int = 0,
     max_grad_norm: float = 1.0,
+    matrices: tuple[str, ...] = ("w_h", "w_ref", "w_q"),
+    others: float = 0.3,
 ) -> optax.GradientTransformation:
-    """`seed_optimizer` with Muon in place of Adam for the matrices (Jordan et al. 2024).
+    """`seed_optimizer` with Muon in place of Adam for some matrices (Jordan et al. 2024).
 
     Muon's updates have singular values near 1, scaled to the usual size of Adam's (a root mean
     square of 0.2). A pointer network learns in far fewer updates with it, which cost a few products
     of its matrices more. It is not the seed's.
 
-    Args: as `seed_optimizer`.
+    Args:
+        learning_rate: of these matrices.
+        decay_rate: as in `seed_optimizer`.
+        decay_steps: as in `seed_optimizer`.
+        decay_begin: as in `seed_optimizer`.
+        max_grad_norm: as in `seed_optimizer`.
+        matrices: names of the parameters that Muon changes: those between hidden units. What reads
+            two features through an embedding has a gradient of rank two, of which Muon would make
+            an update of full rank, mostly noise.
+        others: Adam's learning rate for all other parameters, as a part of `learning_rate`.
     """
-    schedule = _staircase(learning_rate, decay_rate, decay_steps, decay_begin)
-    muon = optax.contrib.muon(schedule, weight_decay=0.0, consistent_rms=0.2)
+    staircase = functools.partial(
+        _staircase, decay_rate=decay_rate, decay_steps=decay_steps, begin=decay_begin
+    )
+
+    def dimensions(params: PyTree) -> PyTree:
+        return jax.tree_util.tree_map_with_path(
+            lambda path, _: (
+                optax.contrib.MuonDimensionNumbers() if path[-1].key in matrices else None
+            ),
+            params,
+        )
+
+    muon = optax.contrib.muon(
+        staircase(learning_rate),
+        weight_decay=0.0,
+        consistent_rms=0.2,
+        adam_learning_rate=staircase(others * learning_rate),
+        muon_weight_dimension_numbers=dimensions,
+    )
     return optax.chain(optax.clip_by_global_norm(max_grad_norm), muon)
 
 
-def _staircase(rate: float, decay_rate: float, decay_steps: int, begin: int) -> optax.Schedule:
+def _staircase(rate: float, *, decay_rate: float, decay_steps: int, begin: int) -> optax.Schedule:
     return optax.exponential_decay(
         rate, decay_steps, decay_rate, transition_begin=begin, staircase=True
     )
