@@ -53,6 +53,7 @@ def test_paper_preset_holds_the_seeds_values():
     config = configs.load("nco/tsp:100,paper")
     assert (config.batch_size, config.num_samples, config.baseline) == (128, 1, "critic")
     assert config.optimizer.to_dict() == {
+        "name": "adam",
         "learning_rate": 1e-4,
         "decay_rate": 0.96,
         "decay_steps": 5000,
@@ -60,6 +61,7 @@ def test_paper_preset_holds_the_seeds_values():
         "max_grad_norm": 1.0,
     }
     assert (config.model.hidden, config.model.scale, config.model.clip) == (128, 0.08, 10.0)
+    assert (config.model.center, config.model.spread, config.entropy_weight) == (0.0, 1.0, 0.0)
     finish = config.finish
     assert (finish.instances, finish.samples, finish.search_candidates) == (1000, *[1_280_000] * 2)
     assert [configs.load(f"nco/tsp:{n},paper").finish.temperature for n in (20, 50, 100)] == [

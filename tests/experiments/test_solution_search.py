@@ -217,7 +217,7 @@ class TestLoading:
         seen = {}
         monkeypatch.setattr(pointer, "policy", lambda _, **given: seen.update(given))
         params = pointer.init(jax.random.key(0))
-        settings = {"glimpses": 2, "clip": None, "forget_bias": 0.5}
+        settings = {"glimpses": 2, "clip": None, "forget_bias": 0.5, "center": 0.5, "spread": 0.3}
         pretrained(params, {"experiment": "nco_tsp", "model": {**settings, "hidden": 128}})
         loaded = solution_search.load("some/model")
         assert (loaded.name, loaded.problem) == ("some/model", tsp.problem)

@@ -93,6 +93,41 @@ def test_seed_optimizer_clips_and_decays(decay_begin):
     np.testing.assert_allclose(first_moment, clipped, rtol=1e-5)
 
 
+def test_muon_changes_the_matrices_between_hidden_units_alone():
+    params = pointer.init(jax.random.key(0), embed=16, hidden=16)
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    grads = tree.unflatten(
+        [jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=True)]
+    )
+    tx = actor_critic.muon_optimizer(0.1, others=0.5)
+    updates, _ = tx.update(grads, tx.init(params), params)
+    for path, update in jax.tree_util.tree_leaves_with_path(updates):
+        if path[-1].key in ("w_h", "w_ref", "w_q"):
+            singular = np.linalg.svd(update, compute_uv=False)  # all alike
+            assert singular[-1] > 0.3 * singular[0], path
+            np.testing.assert_allclose(np.sqrt(np.mean(update**2)), 0.1 * 0.2, rtol=0.3)
+        else:  # Adam's first step, with Nesterov's momentum: all elements alike
+            assert 0.5 * 0.1 <= np.abs(update).max() < 1.5 * 0.5 * 0.1
+            np.testing.assert_allclose(np.abs(update), np.abs(update).max(), rtol=1e-3)
+
+
+def test_muons_rates_decay_by_a_staircase():
+    params = {"w_h": jnp.zeros((3, 3)), "b": jnp.zeros(3)}
+    grads = {"w_h": jnp.eye(3), "b": jnp.ones(3)}
+
+    def updates(decay_rate):
+        tx = actor_critic.muon_optimizer(1.0, decay_rate=decay_rate, decay_steps=2, decay_begin=1)
+        state, made = tx.init(params), []
+        for _ in range(6):
+            update, state = tx.update(grads, state, params)
+            made.append([float(jnp.abs(update[name]).max()) for name in ("w_h", "b")])
+        return np.array(made)
+
+    staircase = np.array([1.0, 1.0, 1.0, 0.5, 0.5, 0.25])[:, None]
+    np.testing.assert_allclose(updates(0.5), updates(1.0) * staircase, rtol=1e-4)
+
+
 def test_training_shortens_tours():
     learner = make(pg.multi_sample(), num_samples=8, batch=16, tx=optax.adam(1e-2))
 

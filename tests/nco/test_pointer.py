@@ -136,6 +136,23 @@ def test_sampled_log_prob_equals_rescored_sum_of_steps_and_its_gradient():
     )
 
 
+def test_centred_and_scaled_features_are_read_as_such():
+    params, inputs, key = _setup(items=6)
+    plain = pointer.policy(tsp.problem)
+    read = pointer.policy(tsp.problem, center=0.5, spread=0.3)
+    moved = (inputs - 0.5) / 0.3
+    mine = read.sample(params, key, inputs, num_samples=3)
+    theirs = plain.sample(params, key, moved, num_samples=3)
+    np.testing.assert_array_equal(mine.actions, theirs.actions)
+    np.testing.assert_allclose(mine.log_prob, theirs.log_prob, rtol=1e-4)
+    grads = [
+        jax.grad(lambda p, f=f, x=x: f.log_prob(p, x, mine.actions)[0].sum())(params)
+        for f, x in ((read, inputs), (plain, moved))
+    ]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), *grads)
+    assert (read.sample(params, key, inputs, greedy=True).actions >= 0).all()
+
+
 @pytest.mark.parametrize("items", [1, 2, 9])
 def test_every_tour_is_a_permutation(items):
     params, inputs, key = _setup(items=items)
