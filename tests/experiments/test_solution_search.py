@@ -1,5 +1,6 @@
 """Searches with a network: batches, rounds of samples, determinism, and the bar's count."""
 
+import json
 import subprocess
 import sys
 
@@ -122,7 +123,7 @@ jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
 import numpy as np
 from experiments import solution_search
 model = solution_search.load("random")
-points = np.random.default_rng(0).uniform(size=(6, 6, 2)).astype(np.float32)
+points = np.random.default_rng(0).uniform(size=(int(sys.argv[2]), 6, 2)).astype(np.float32)
 found = [
     solution_search.greedy(model, points),
     solution_search.best_of_samples(model, points, num_samples=16, temperature=1.0),
@@ -131,14 +132,19 @@ found = [
 assert jax.device_count() == int(sys.argv[1])
 print([each.actions.tolist() for each in found])
 """
-    runs = [
-        subprocess.run(
-            [sys.executable, "-c", code, str(devices)], capture_output=True, text=True, check=True
-        )
-        for devices in (1, 3)
-    ]
-    assert runs[0].stdout == runs[1].stdout
-    assert "[" in runs[0].stdout
+
+    def run(devices, instances):
+        words = [sys.executable, "-c", code, str(devices), str(instances)]
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        return [np.array(actions) for actions in json.loads(done.stdout)]
+
+    for one, shared in zip(run(1, 6), run(3, 6), strict=True):
+        np.testing.assert_array_equal(one, shared)
+    # With fewer instances than devices the batch is filled up, and sampling draws other numbers.
+    (greedy, _, active), (padded, sampled, alone) = run(1, 3), run(4, 3)
+    np.testing.assert_array_equal(greedy, padded)
+    np.testing.assert_array_equal(active, alone)
+    np.testing.assert_array_equal(np.sort(sampled, axis=1), np.tile(np.arange(6), (3, 1)))
 
 
 def test_rounds_differ_from_one_another(model):
