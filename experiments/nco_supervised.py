@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 
 from experiments import nco_tsp, pointer_training, tsp_labels
 from experiments.config import ConfigError, check_bool, check_int, lookup
+from experiments.data.registry import MissingDataset
 from experiments.experiment import Experiment, Phase
 from experiments.markdown_tables import markdown
 from experiments.results_table import mean_interval
@@ -32,7 +33,12 @@ _UNSAVED = 1000  # labels that are made without a file, at most
 
 
 def build(config: ConfigDict) -> Experiment:
-    """Checks the config and makes the experiment; raises ConfigError naming the key."""
+    """Checks the config and makes the experiment.
+
+    Raises:
+        ConfigError: names the key.
+        MissingDataset: there is no file of labels; the message is the command that makes it.
+    """
     check_int(config, "cities", low=4, high=1000)
     check_int(config, "batch_size", low=1)
     check_bool(config, "augment")
@@ -113,6 +119,8 @@ def _labels(config: ConfigDict) -> tsp_labels.Labels:
     )
     try:
         labels = tsp_labels.load(path)
+    except FileNotFoundError as error:
+        raise MissingDataset(f"labels.path: there is no {path}; make it by: {command}") from error
     except (OSError, ValueError) as error:
         raise ConfigError("labels.path", f"a file of labels; {command} makes it", path) from error
     if labels.coords.shape[1] != config.cities or len(labels.coords) < count:

@@ -8,6 +8,7 @@ import pytest
 from experiments import config as configs
 from experiments import nco_supervised, nco_tsp, pretrained, solution_search, tsp_labels
 from experiments.config import ConfigError
+from experiments.data.registry import MissingDataset
 from experiments.loop import train
 from nco import solvers
 
@@ -90,7 +91,7 @@ def test_finish_decodes_public_instances(tmp_path):
 
 def test_impossible_labels_are_named_with_the_command_that_makes_them(tmp_path):
     missing = {"labels.path": tmp_path / "none.npz"}
-    with pytest.raises(ConfigError, match=r"^labels.path: .*tsp_labels --cities 6 --count 8"):
+    with pytest.raises(MissingDataset, match=r"^labels.path: .*tsp_labels --cities 6 --count 8"):
         nco_supervised.build(small(**missing))
     assert make(tmp_path / "few.npz", "--count=2") == 0
     with pytest.raises(ConfigError, match=r"expected 8 labels of 6 cities.*got '2 of 6 cities'"):
