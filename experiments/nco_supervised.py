@@ -123,10 +123,14 @@ def _labels(config: ConfigDict) -> tsp_labels.Labels:
         raise MissingDataset(f"labels.path: there is no {path}; make it by: {command}") from error
     except (OSError, ValueError) as error:
         raise ConfigError("labels.path", f"a file of labels; {command} makes it", path) from error
-    if labels.coords.shape[1] != config.cities or len(labels.coords) < count:
-        held = f"{len(labels.coords)} of {labels.coords.shape[1]} cities"
+    held, cities = labels.tours.shape
+    if cities != config.cities:
         raise ConfigError(
-            "labels.path", f"{count} labels of {config.cities} cities; {command} makes them", held
+            "labels.path", f"labels of {config.cities} cities", f"of {cities}: {path}"
+        )
+    if held < count:
+        raise MissingDataset(
+            f"labels.count: {path} holds {held:,} of {count:,}; make the others by: {command}"
         )
     return labels._replace(coords=labels.coords[:count], tours=labels.tours[:count])
 
