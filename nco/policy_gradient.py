@@ -195,7 +195,7 @@ def multi_sample(*, standardize: bool = False, epsilon: float = 1e-4) -> Baselin
             rewards (as in Shao et al. 2024, eq. 3), so that the few inputs whose samples differ
             most do not dominate the gradient. It follows another objective, in which inputs have
             other weights; and as the deviation depends on one's own sample too, it is unbiased for
-            none. For trained TSP20 networks it has three times the signal-to-noise ratio.
+            none.
         epsilon: added to the deviation, in the rewards' unit; samples that are alike but for
             rounding get advantages near zero.
 

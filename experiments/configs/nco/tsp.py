@@ -12,10 +12,9 @@ Sizes: 20, 50, 100 cities. Presets:
 - `cpu`: 16 instances with 8 samples each, the same number of tours a step; LeCun's start; at the
   end 1,280 samples an instance at temperature 1, and a comparison with solvers. 20 cities have the
   shared baseline and twice the seed's learning rate, which decays faster: the recipe of the shipped
-  model. From 50 cities on, the recipe of `demo`.
+  model. From 50 cities on, the recipe of `demo`, not yet run to its end at these sizes.
 - `demo`: two minutes. Standardized advantages, an entropy bonus, Muon, and features that are
-  centred and scaled: in 3,000 updates as short as the other recipe in 15,000. At the end 128
-  samples an instance, and a tour of real cities.
+  centred and scaled. At the end 128 samples an instance, and a tour of real cities.
 - `smoke`: seconds.
 """
 
