@@ -1,0 +1,181 @@
+"""EfficientNet (Tan and Le 2019): B0 to B7, L2 and B6-Wide, of sections 5.4 and 5.7.14.
+
+B6-Wide has "the same depth with EfficientNet-B6 but the width factor increased from 2.1 to 5.0" and
+390 million parameters (section 5.4). The published B6 has width factor 1.8 and depth factor 2.6;
+with depth 2.6 and width 5.0 the network has the count that `tests/mpl/test_models.py` states.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mpl.models.network import Network, network
+
+_HE = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+
+class Scale(NamedTuple):
+    """How a network differs from B0."""
+
+    width: float  # factor of channels
+    depth: float  # factor of blocks a stage
+    resolution: int  # pixels, of training
+    dropout: float  # before the logits
+
+
+SCALES = {
+    "b0": Scale(1.0, 1.0, 224, 0.2),
+    "b1": Scale(1.0, 1.1, 240, 0.2),
+    "b2": Scale(1.1, 1.2, 260, 0.3),
+    "b3": Scale(1.2, 1.4, 300, 0.3),
+    "b4": Scale(1.4, 1.8, 380, 0.4),
+    "b5": Scale(1.6, 2.2, 456, 0.4),
+    "b6": Scale(1.8, 2.6, 528, 0.5),
+    "b7": Scale(2.0, 3.1, 600, 0.5),
+    # 512 pixels in the seed, so that 16 cores share an image's width; Noisy Student has 475.
+    "l2": Scale(4.3, 5.3, 512, 0.5),
+    "b6-wide": Scale(5.0, 2.6, 512, 0.5),
+}
+
+
+class Stage(NamedTuple):
+    """A row of table 1 of Tan and Le 2019."""
+
+    expand: int
+    channels: int
+    blocks: int
+    stride: int
+    kernel: int
+
+
+STAGES = (
+    Stage(1, 16, 1, 1, 3),
+    Stage(6, 24, 2, 2, 3),
+    Stage(6, 40, 2, 2, 5),
+    Stage(6, 80, 3, 2, 3),
+    Stage(6, 112, 3, 1, 5),
+    Stage(6, 192, 4, 2, 5),
+    Stage(6, 320, 1, 1, 3),
+)
+
+
+def channels(base: int, factor: float) -> int:
+    """Channels times a factor, to the nearest multiple of 8, never more than a tenth below."""
+    wanted = base * factor
+    rounded = max(8, int(wanted + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * wanted else rounded
+
+
+class EfficientNet(nn.Module):
+    """Mobile inverted bottlenecks with squeeze and excitation, swish and stochastic depth.
+
+    Attributes:
+        scale: width and depth factors.
+        classes: K.
+        dropout: rate before the logits.
+        survival: probability that the last block is kept in training; the first always is, those
+            between in proportion (0.8 in the published networks).
+        decay: of batch normalization's averages (0.99 in the seed and the published networks).
+        dtype: of the convolutions; parameters, averages and logits stay float32.
+    """
+
+    scale: Scale
+    classes: int
+    dropout: float
+    survival: float = 0.8
+    decay: float = 0.99
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, images: Float[Array, "batch height width channel"], *, train: bool = False
+    ) -> Float[Array, "batch classes"]:
+        """Logits; see the class."""
+        width, depth = self.scale.width, self.scale.depth
+        x = self._conv(channels(32, width), 3, 2)(images)
+        x = nn.swish(self._norm(train)(x))
+        repeats = [math.ceil(stage.blocks * depth) for stage in STAGES]
+        total, done = sum(repeats), 0
+        for stage, count in zip(STAGES, repeats, strict=True):
+            for block in range(count):
+                kept = 1.0 - (1.0 - self.survival) * done / total
+                out = channels(stage.channels, width)
+                x = self._block(x, stage, out, 1 if block else stage.stride, kept, train)
+                done += 1
+        x = nn.swish(self._norm(train)(self._conv(channels(1280, width), 1)(x)))
+        x = jnp.mean(x, axis=(1, 2)).astype(jnp.float32)
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        return nn.Dense(self.classes)(x)
+
+    def _block(
+        self, x: Array, stage: Stage, out: int, stride: int, kept: float, train: bool
+    ) -> Array:
+        inner = x.shape[-1] * stage.expand
+        y = x
+        if stage.expand > 1:
+            y = nn.swish(self._norm(train)(self._conv(inner, 1)(y)))
+        y = self._conv(inner, stage.kernel, stride, groups=inner)(y)
+        y = nn.swish(self._norm(train)(y))
+        # A quarter of the block's *input* channels, as in the published code.
+        squeezed = jnp.mean(y, axis=(1, 2), keepdims=True)
+        squeezed = nn.swish(self._conv(max(1, x.shape[-1] // 4), 1, bias=True)(squeezed))
+        y = y * nn.sigmoid(self._conv(inner, 1, bias=True)(squeezed))
+        y = self._norm(train)(self._conv(out, 1)(y))
+        if x.shape != y.shape:
+            return y
+        return x + self._keep(y, kept, train)
+
+    def _keep(self, y: Array, kept: float, train: bool) -> Array:
+        """Drops the whole block of some images (Huang et al. 2016)."""
+        if not train or kept >= 1.0:
+            return y
+        mask = jax.random.bernoulli(self.make_rng("dropout"), kept, (len(y), 1, 1, 1))
+        return jnp.where(mask, y / kept, 0.0).astype(y.dtype)
+
+    def _norm(self, train: bool) -> nn.BatchNorm:
+        return nn.BatchNorm(
+            use_running_average=not train, momentum=self.decay, epsilon=1e-3, dtype=self.dtype
+        )
+
+    def _conv(
+        self, features: int, kernel: int, stride: int = 1, *, groups: int = 1, bias: bool = False
+    ) -> nn.Conv:
+        return nn.Conv(
+            features,
+            (kernel, kernel),
+            (stride, stride),
+            "SAME",
+            feature_group_count=groups,
+            use_bias=bias,
+            kernel_init=_HE,
+            dtype=self.dtype,
+        )
+
+
+def efficientnet(
+    name: str = "b0",
+    shape: tuple[int, int, int] | None = None,
+    classes: int = 1000,
+    *,
+    dropout: float | None = None,
+    survival: float = 0.8,
+    decay: float = 0.99,
+    dtype: jnp.dtype = jnp.float32,
+) -> Network:
+    """EfficientNet by name (`SCALES`), for images of its own resolution unless `shape` is given.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if name not in SCALES:
+        raise ValueError(f"name: expected one of {', '.join(SCALES)}; got {name!r}")
+    scale = SCALES[name]
+    rate = scale.dropout if dropout is None else dropout
+    module = EfficientNet(scale, classes, rate, survival, decay, dtype)
+    return network(module, shape or (scale.resolution, scale.resolution, 3))
