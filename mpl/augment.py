@@ -17,7 +17,8 @@ that is still a small part of a training step.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
@@ -181,29 +182,35 @@ def _pixels(level: Array, side: int) -> Array:
 
 # By name: (image, level, other) -> image. The level is in [-1, 1]; its sign is the direction of a
 # geometric operation, and nothing else reads it.
-OPERATIONS: dict[str, Operation] = {
-    "AutoContrast": lambda image, level, other: auto_contrast(image),
-    "Brightness": _enhance(brightness),
-    "Color": _enhance(color),
-    "Contrast": _enhance(contrast),
-    "Equalize": lambda image, level, other: equalize(image),
-    "Invert": lambda image, level, other: invert(image),
-    "Sharpness": _enhance(sharpness),
-    "Posterize": lambda image, level, other: posterize(
-        image, 8 - jnp.floor(4.0 * jnp.abs(level)).astype(jnp.int32)
-    ),
-    "Sample Pairing": lambda image, level, other: sample_pairing(
-        image, other, 0.4 * jnp.abs(level)
-    ),
-    "Solarize": lambda image, level, other: solarize(
-        image, 256 - jnp.floor(256.0 * jnp.abs(level)).astype(jnp.int32)
-    ),
-    "Rotate": lambda image, level, other: rotate(image, 30.0 * level),
-    "ShearX": lambda image, level, other: shear_x(image, 0.3 * level),
-    "ShearY": lambda image, level, other: shear_y(image, 0.3 * level),
-    "TranslateX": lambda image, level, other: translate_x(image, _pixels(level, image.shape[1])),
-    "TranslateY": lambda image, level, other: translate_y(image, _pixels(level, image.shape[0])),
-}
+OPERATIONS: Mapping[str, Operation] = MappingProxyType(
+    {
+        "AutoContrast": lambda image, level, other: auto_contrast(image),
+        "Brightness": _enhance(brightness),
+        "Color": _enhance(color),
+        "Contrast": _enhance(contrast),
+        "Equalize": lambda image, level, other: equalize(image),
+        "Invert": lambda image, level, other: invert(image),
+        "Sharpness": _enhance(sharpness),
+        "Posterize": lambda image, level, other: posterize(
+            image, 8 - jnp.floor(4.0 * jnp.abs(level)).astype(jnp.int32)
+        ),
+        "Sample Pairing": lambda image, level, other: sample_pairing(
+            image, other, 0.4 * jnp.abs(level)
+        ),
+        "Solarize": lambda image, level, other: solarize(
+            image, 256 - jnp.floor(256.0 * jnp.abs(level)).astype(jnp.int32)
+        ),
+        "Rotate": lambda image, level, other: rotate(image, 30.0 * level),
+        "ShearX": lambda image, level, other: shear_x(image, 0.3 * level),
+        "ShearY": lambda image, level, other: shear_y(image, 0.3 * level),
+        "TranslateX": lambda image, level, other: translate_x(
+            image, _pixels(level, image.shape[1])
+        ),
+        "TranslateY": lambda image, level, other: translate_y(
+            image, _pixels(level, image.shape[0])
+        ),
+    }
+)
 CIFAR = tuple(OPERATIONS)  # CIFAR-10 and ImageNet: table 5.5, left
 SVHN = (  # right: no rotation and no horizontal translation, which would make other digits
     "AutoContrast",

@@ -8,6 +8,7 @@ with depth 2.6 and width 5.0 the network has the count that `tests/mpl/test_mode
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -29,19 +30,21 @@ class Scale(NamedTuple):
     dropout: float  # before the logits
 
 
-SCALES = {
-    "b0": Scale(1.0, 1.0, 224, 0.2),
-    "b1": Scale(1.0, 1.1, 240, 0.2),
-    "b2": Scale(1.1, 1.2, 260, 0.3),
-    "b3": Scale(1.2, 1.4, 300, 0.3),
-    "b4": Scale(1.4, 1.8, 380, 0.4),
-    "b5": Scale(1.6, 2.2, 456, 0.4),
-    "b6": Scale(1.8, 2.6, 528, 0.5),
-    "b7": Scale(2.0, 3.1, 600, 0.5),
-    # 512 pixels in the seed, so that 16 cores share an image's width; Noisy Student has 475.
-    "l2": Scale(4.3, 5.3, 512, 0.5),
-    "b6-wide": Scale(5.0, 2.6, 512, 0.5),
-}
+SCALES = MappingProxyType(
+    {
+        "b0": Scale(1.0, 1.0, 224, 0.2),
+        "b1": Scale(1.0, 1.1, 240, 0.2),
+        "b2": Scale(1.1, 1.2, 260, 0.3),
+        "b3": Scale(1.2, 1.4, 300, 0.3),
+        "b4": Scale(1.4, 1.8, 380, 0.4),
+        "b5": Scale(1.6, 2.2, 456, 0.4),
+        "b6": Scale(1.8, 2.6, 528, 0.5),
+        "b7": Scale(2.0, 3.1, 600, 0.5),
+        # 512 pixels in the seed, so that 16 cores share an image's width; Noisy Student has 475.
+        "l2": Scale(4.3, 5.3, 512, 0.5),
+        "b6-wide": Scale(5.0, 2.6, 512, 0.5),
+    }
+)
 
 
 class Stage(NamedTuple):
