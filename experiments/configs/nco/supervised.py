@@ -41,10 +41,11 @@ def get_config(arg: str = "") -> ConfigDict:
         }
     )
     if preset == "cpu":
-        config.update({"steps": 20_000, "batch_size": 64, "augment": True})
+        config.update({"steps": 10_000, "batch_size": 64, "augment": True})
         config.labels.count = 20_000
-        config.model.scale = 0.0
-        config.optimizer.update({"decay_begin": 5000, "decay_steps": 150})
+        # The network and the optimiser of `nco/tsp`'s cpu preset.
+        config.model.update({"scale": 0.0, "glimpses": 0, "center": 0.5, "spread": 12**-0.5})
+        config.optimizer.update({"name": "muon", "learning_rate": 5e-3, "decay_steps": 133})
     if preset == "smoke":
         config.update({"steps": 20, "chunk": 5, "eval_every": 10, "checkpoint_every": 10})
         config.update({"batch_size": 8, "augment": True})
