@@ -7,12 +7,12 @@ shears by Pillow's fixed-point arithmetic, nearest pixel); `tests/mpl/test_augme
 The seed refers to AutoAugment for "the detailed descriptions" and gives no magnitudes. They are
 AutoAugment's (its table 6): shears to 0.3, translations to 150/331 of the side, rotations to 30
 degrees, solarize from 256 to 0, posterize from 8 to 4 bits, the four enhancements from 0.1 to 1.9,
-sample pairing to 0.4. As in the public code, a level in [0, 1] goes from no change to the full one,
-except for the enhancements: 0.1 + 1.8 level. Geometric operations choose their sign at random.
-RandAugment's number of operations, 2, is its authors' default.
+sample pairing to 0.4. A level in [0, 1] goes from no change to the full one, except for the
+enhancements: 0.1 + 1.8 level. Geometric operations choose their sign at random. RandAugment's
+number of operations, 2, is its authors' default; unless `magnitude` fixes the level, as they do,
+each operation draws its own, as FixMatch does.
 
-Under `vmap` every image pays for every operation of its list (a select); on images of these sizes
-that is still a small part of a training step.
+Under `vmap` every image pays for every operation of its list (a select).
 """
 
 from __future__ import annotations

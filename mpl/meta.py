@@ -15,16 +15,20 @@ Decisions where the seed contradicts itself, is silent, or is wrong:
   announces the gradient of L_u: both are slips. It is T(x_u; theta_T), and the gradient of L_l.
 - Algorithm 3 multiplies by eta_S twice, in h and again in g_T; the derivation does it once, and so
   does `feedback`. The "reused" student update of section 5.2 has no eta_S; it is there in step 2.
+  Equations 5.4 to 5.7 write the student's gradient as if it were one in eta_S; it is in theta_S.
 - CE is the average over a batch, so grad log P(y_u) in 5.10 is -B grad CE for B labels drawn
   together. Equation 5.12 leaves the factor B out: with `feedback="dot"` the teacher's gradient is,
   in expectation and up to the order of eta_S^2, 1/B of the gradient of 5.3. The factor is constant,
   so only the teacher's learning rate would tell. "per_label" needs no such factor.
 - Algorithm 3 trains UDA on x_l, the text ("additionally train the teacher on unlabeled data") on
-  x_u; `Teacher.auxiliary` is given all outputs, and `mpl.uda` follows the text.
+  x_u; `Teacher.auxiliary` is given all outputs, and `mpl.objectives.uda` follows the text.
 - "Cosine distance" (section 5.7.6) is the cosine *similarity*, in [-1, 1] and of the dot product's
-  sign, as the section says; eta_S drops out of it.
-- Weight decay is the optimiser's own (`optax.add_decayed_weights`), so that g_u and h are of the
-  cross-entropy alone, as 5.12 has them.
+  sign, as the section says. Equation 5.12 would keep eta_S before it, Algorithm 3 has eta_S inside
+  h: here the cosine stands for the whole h, without eta_S, which would let the feedback fade with
+  the student's schedule, beside losses of the teacher that do not.
+- Weight decay is the optimiser's own (`optax.add_decayed_weights`): g_u is of the cross-entropy
+  alone, as 5.12 has it. The seed's h depended on its decay (section 5.7.6). What follows the whole
+  step (`along="update"`, "difference", "per_label", "exact") follows its decay too.
 
 The baseline b (section 5.7.6) and the loss (REINFORCE, eq. 5.10) are `nco.policy_gradient`'s.
 """
@@ -54,10 +58,11 @@ class Teacher(NamedTuple):
         init: `(key) -> (params, stats)`; `stats` is what changes without a gradient, such as the
             averages of batch normalization, or `()`.
         forward: `(params, stats, batch, key) -> (outputs, stats)`: one pass over all that it needs
-            to see of a batch. Every loss below is a function of its outputs, so that the pass is
-            done once, and differentiated once.
+            to see of a batch; all outputs are floats. Every loss below is a function of its
+            outputs, so that the pass is done once, and differentiated once.
         propose: `(key, outputs) -> labels`, a pytree with one label an unlabelled input. With
-            feedback "exact" it is differentiable in the outputs: the whole distribution.
+            feedback "exact" it has to be differentiable in the outputs: the whole distribution, as
+            a label that is drawn has no gradient.
         nll: `(outputs, labels) -> [B]`: -log P(label | input), nats, one for each object; a soft
             label gives its cross-entropy.
         auxiliary: `(outputs, batch, step) -> (loss, Metrics)`: the teacher's other losses,
@@ -120,7 +125,7 @@ def meta_pseudo_labels(
     *,
     feedback: str = "cosine",
     along: str = "gradient",
-    learning_rate: Callable[[Array], Array] | float = 1.0,
+    learning_rate: Callable[[Array], Array] | float | None = None,
     baseline: Baseline | None = None,
     feedback_weight: float = 1.0,
 ) -> Learner:
@@ -134,7 +139,8 @@ def meta_pseudo_labels(
       of eta_S^2 (with SGD); no gradient on labelled data, but one more forward pass;
     - "per_label": each label has its own h_i = eta_S <grad L_l(theta_S'), g_i>, so that no label
       is praised or blamed for what others did; one more forward pass (`jax.jvp`). The teacher's
-      gradient is mean_i h_i grad CE_i: the same expectation as B times "dot", of less variance;
+      gradient is mean_i h_i grad CE_i: the expectation of B times "dot", as a rule with less
+      variance. With an optimiser other than SGD, its Jacobian stands for eta_S;
     - "exact": labels are the teacher's whole distribution and the gradient of 5.3 is followed
       through the student's step, optimiser included. Nothing is drawn; no baseline is used.
 
@@ -147,13 +153,15 @@ def meta_pseudo_labels(
         along: what stands for the student's step in "cosine" and "dot": "gradient" (g_u, as
             printed) or "update", the optimiser's whole step theta_S - theta_S', which 6.18 puts in
             its place for optimisers other than SGD (with SGD they agree).
-        learning_rate: eta_S, a number or a function of the step; read by "dot" along "gradient".
+        learning_rate: eta_S, a number or a function of the step (as float32); read by "dot" along
+            "gradient".
         baseline: b, subtracted from h (`nco.policy_gradient.moving_average`); `None` for none.
         feedback_weight: weight of the feedback's gradient beside the teacher's own losses (1 in the
             seed).
 
     Raises:
-        ValueError: an unknown `feedback` or `along`, or a baseline with "exact".
+        ValueError: an unknown `feedback` or `along`, a baseline with "exact", or no
+            `learning_rate` for "dot" along "gradient".
     """
     if feedback not in FEEDBACKS:
         raise ValueError(f"feedback: expected one of {', '.join(FEEDBACKS)}; got {feedback!r}")
@@ -172,7 +180,13 @@ def meta_pseudo_labels(
             baseline=() if baseline is None else baseline.init(key, None, None),
         )
 
-    rate = learning_rate if callable(learning_rate) else lambda step: learning_rate
+    if feedback == "dot" and along == "gradient" and learning_rate is None:
+        raise ValueError("learning_rate: expected eta_S with feedback='dot', got None")
+
+    def rate(step: Array) -> Array | float:
+        if feedback != "dot" or learning_rate is None:
+            return 1.0  # not read
+        return learning_rate(step.astype(jnp.float32)) if callable(learning_rate) else learning_rate
 
     def update(state: State, batch: PyTree) -> tuple[State, Metrics]:
         key = jax.random.fold_in(jax.random.fold_in(state.key, 1), state.step)
@@ -193,8 +207,8 @@ def meta_pseudo_labels(
         advantage, baseline_state = judged.signal, state.baseline
         if baseline is not None:
             rewards = jnp.reshape(judged.signal, (1, -1))
-            advantage, baseline_state, said = baseline.update(state.baseline, rewards, None)
-            metrics["h_baseline"] = said["baseline"]
+            advantage, baseline_state, _ = baseline.update(state.baseline, rewards, None)
+            metrics["h_advantage"] = jnp.mean(advantage)
 
         def objective(outputs: PyTree) -> tuple[Array, Metrics]:
             if feedback == "exact":

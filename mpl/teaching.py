@@ -78,16 +78,17 @@ def student(network: Network, *, view: str = "strong", smoothing: float = 0.0) -
     return Student(network.init, losses, labelled_loss)
 
 
-def reduced_teacher(network: Network, *, identity: float = 0.0) -> Teacher:
+def reduced_teacher(network: Network, *, identity: float = 0.0, soft: bool = False) -> Teacher:
     """A small T' that calibrates a large teacher's distributions (section 5.7.14).
 
-    Its batches hold `targets`, the distributions that the large teacher gave once; no large network
-    is in memory. It reads log-probabilities: T' starts near the identity, which the seed says most
-    of its actions are, by adding its logits to them.
+    Its batches hold `targets`, the distributions that the large teacher gave once; the update needs
+    no large network. The perceptron's logits are added to the targets' logarithms, so that T'
+    starts near the identity: the seed says that many of its actions are, and does not say how.
 
     Args:
         network: the perceptron, from `[U, K]` to logits `[U, K]`.
         identity: weight of a loss that keeps T' near its input, CE(input, T'); the seed has none.
+        soft: propose whole distributions, for feedback "exact".
     """
 
     def forward(params: PyTree, stats: PyTree, batch: Batch, key: Array) -> tuple[PyTree, PyTree]:
@@ -96,6 +97,8 @@ def reduced_teacher(network: Network, *, identity: float = 0.0) -> Teacher:
         return logits + jnp.log(jnp.maximum(given, 1e-6)), stats
 
     def propose(key: Array, logits: Array) -> Array:
+        if soft:
+            return jax.nn.softmax(logits)
         return jax.nn.one_hot(jax.random.categorical(key, logits), logits.shape[-1])
 
     def nll(logits: Array, labels: Array) -> Array:

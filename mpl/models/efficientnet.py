@@ -2,7 +2,8 @@
 
 B6-Wide has "the same depth with EfficientNet-B6 but the width factor increased from 2.1 to 5.0" and
 390 million parameters (section 5.4). The published B6 has width factor 1.8 and depth factor 2.6;
-with depth 2.6 and width 5.0 the network has the count that `tests/mpl/test_models.py` states.
+depth 2.6 and width 5.0, which `SCALES` has, make 316.6 million parameters. No reading of the text
+makes 390: B7's depth of 3.1 with width 5.0 makes 398.5 million, width 5.6 at depth 2.6 394.3.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mpl.models.convolution import conv_general_dilated
 from mpl.models.network import Network, network
 
 _HE = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -82,8 +84,8 @@ class EfficientNet(nn.Module):
         scale: width and depth factors.
         classes: K.
         dropout: rate before the logits.
-        survival: probability that the last block is kept in training; the first always is, those
-            between in proportion (0.8 in the published networks).
+        survival: block i of n is kept with probability 1 - (1 - survival) i / n in training, the
+            first always (0.8 in the published networks).
         decay: of batch normalization's averages (0.99 in the seed and the published networks).
         dtype: of the convolutions; parameters, averages and logits stay float32.
     """
@@ -157,6 +159,7 @@ class EfficientNet(nn.Module):
             feature_group_count=groups,
             use_bias=bias,
             kernel_init=_HE,
+            conv_general_dilated=conv_general_dilated,
             dtype=self.dtype,
         )
 

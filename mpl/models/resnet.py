@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mpl.models.convolution import conv_general_dilated
 from mpl.models.network import Network, network
 
 _HE = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -73,6 +74,7 @@ class ResNet(nn.Module):
             [(kernel // 2, kernel // 2)] * 2,
             use_bias=False,
             kernel_init=_HE,
+            conv_general_dilated=conv_general_dilated,
             dtype=self.dtype,
         )
 

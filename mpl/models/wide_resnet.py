@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mpl.models.convolution import conv_general_dilated
 from mpl.models.network import Network, network
 
 _HE = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -66,7 +67,13 @@ def _conv(channels: int, kernel: int = 3, stride: int = 1) -> nn.Conv:
     # Written-out padding: "SAME" would shift a stride of two by half a pixel on even sizes.
     padding = [(kernel // 2, kernel // 2)] * 2
     return nn.Conv(
-        channels, (kernel, kernel), (stride, stride), padding, use_bias=False, kernel_init=_HE
+        channels,
+        (kernel, kernel),
+        (stride, stride),
+        padding,
+        use_bias=False,
+        kernel_init=_HE,
+        conv_general_dilated=conv_general_dilated,
     )
 
 

@@ -175,6 +175,7 @@ def test_weak_augmentation_crops_and_mirrors():
         found = [np.array_equal(image, crop) for crop in crops]
         found += [np.array_equal(image, crop[:, ::-1]) for crop in crops]
         assert any(found)
+    assert np.any(got != np.asarray(images), axis=(1, 2, 3)).sum() > IMAGES // 2
 
 
 def test_mixup_mixes_inputs_and_labels_alike():

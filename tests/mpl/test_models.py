@@ -57,7 +57,7 @@ def test_wide_resnet_parts():
         "norms": 3_616,
         "last": 1_290,
     }
-    assert layers + 1 == 28 - 2  # 25 convolutions and the logits; the depth counts shortcuts too
+    assert layers == 25  # the depth of 28 counts three shortcuts too
 
 
 def test_perceptrons_of_the_seed():

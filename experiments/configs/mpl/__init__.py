@@ -1,0 +1,1 @@
+"""Configurations of Meta Pseudo Labels and of what it is compared with."""

@@ -1,0 +1,22 @@
+"""FixMatch: hard labels of confident, weakly augmented images (Pham 2021, table 5.2, quoted).
+
+Command: python -m experiments.run --config=mpl/fixmatch:digits,cpu --workdir=runs/ssl
+Expected time: some 5 min a stage on one core (0.1 s an update, timed over 100 updates). Expected
+number: accuracy on the 297 test digits; none is recorded yet.
+
+The seed only quotes its result; it has the settings of UDA here, FixMatch's own threshold 0.95, and
+its average of the parameters.
+
+Sizes: digits (100 labels), fashion_mnist (1,000), cifar10 (4,000), svhn (1,000). Presets: `paper`
+(WideResNet-28-2 and the seed's numbers), `cpu` (WideResNet-10), `smoke` (seconds).
+"""
+
+from ml_collections import ConfigDict
+
+from experiments import mpl_config
+
+ARGUMENTS = mpl_config.ARGUMENTS
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    return mpl_config.make("fixmatch", arg)

@@ -1,0 +1,22 @@
+"""Pseudo Labels: a trained teacher labels the rest, once (Pham 2021, eq. 5.1, table 5.6).
+
+Command: python -m experiments.run --config=mpl/pseudo_labels:digits,cpu --workdir=runs/ssl
+Expected time: some 5 min a stage on one core (0.1 s an update, timed over 100 updates). Expected
+number: accuracy on the 297 test digits; none is recorded yet.
+
+Two stages: the teacher on labelled images, then a new network on these and on images whose label
+the teacher is sure of.
+
+Sizes: digits (100 labels), fashion_mnist (1,000), cifar10 (4,000), svhn (1,000). Presets: `paper`
+(WideResNet-28-2 and the seed's numbers), `cpu` (WideResNet-10), `smoke` (seconds).
+"""
+
+from ml_collections import ConfigDict
+
+from experiments import mpl_config
+
+ARGUMENTS = mpl_config.ARGUMENTS
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    return mpl_config.make("pseudo_labels", arg)

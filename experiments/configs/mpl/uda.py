@@ -1,0 +1,21 @@
+"""Unsupervised Data Augmentation (Pham 2021, tables 5.2 and 5.7).
+
+Command: python -m experiments.run --config=mpl/uda:digits,cpu --workdir=runs/ssl
+Expected time: some 5 min a stage on one core (0.1 s an update, timed over 100 updates). Expected
+number: accuracy on the 297 test digits; none is recorded yet.
+
+A supervised loss, and consistency between weakly and strongly augmented unlabelled images.
+
+Sizes: digits (100 labels), fashion_mnist (1,000), cifar10 (4,000), svhn (1,000). Presets: `paper`
+(WideResNet-28-2 and the seed's numbers), `cpu` (WideResNet-10), `smoke` (seconds).
+"""
+
+from ml_collections import ConfigDict
+
+from experiments import mpl_config
+
+ARGUMENTS = mpl_config.ARGUMENTS
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    return mpl_config.make("uda", arg)

@@ -1,0 +1,104 @@
+"""Which images are labelled, unlabelled and for test: the rules of Pham 2021, section 5.7.4.
+
+The seed drops the first images (reserved for validation), labels the next ones in the order of the
+official files, and takes the rest without labels; classes are then slightly uneven, and stay so.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from experiments.config import ConfigError
+
+
+class Split(NamedTuple):
+    """Images uint8 `[N, height, width, channel]`, values 0 to 255, and labels int32 `[N]`."""
+
+    labelled: np.ndarray
+    labels: np.ndarray
+    unlabelled: np.ndarray
+    hidden: np.ndarray  # the labels of the unlabelled images: for pictures, never for learning
+    test: np.ndarray
+    test_labels: np.ndarray
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return int(max(self.labels.max(), self.hidden.max(), self.test_labels.max())) + 1
+
+
+def split(
+    arrays: dict[str, Any],
+    *,
+    labelled: int,
+    reserved: int = 0,
+    same: bool = False,
+    all_labels: bool = False,
+) -> Split:
+    """Splits a data set as `experiments.data.load` gives it.
+
+    Args:
+        arrays: train_images, train_labels, test_images, test_labels.
+        labelled: how many images are labelled.
+        reserved: how many come before them and are for validation: 5,000 of CIFAR-10.
+        same: the unlabelled images are the labelled ones (section 5.7.10).
+        all_labels: every image is labelled, the reserved ones too: the "full dataset" of table
+            5.2, which is 50,000 images for CIFAR-10.
+
+    Raises:
+        ConfigError: there are too few images.
+    """
+    images, labels = arrays["train_images"], arrays["train_labels"]
+    most = len(images) - reserved - (0 if same or all_labels else 1)
+    if not 1 <= labelled <= most:
+        raise ConfigError("data.labelled", f"1 to {most}, as there are images", labelled)
+    start, end = (0, len(images)) if all_labels else (reserved, reserved + labelled)
+    first, given = images[start:end], labels[start:end]
+    rest, hidden = (first, given) if same or all_labels else (images[end:], labels[end:])
+    return Split(first, given, rest, hidden, arrays["test_images"], arrays["test_labels"])
+
+
+def in_shards(examples: int, first: int, count: int, *, shards: int = 1024) -> range:
+    """Examples in shards `first ... first + count - 1` of `shards` of nearly one size.
+
+    ImageNet-10% is the first 102 of 1,024 shards, ImageNet-20% the first 204; the last 20 are for
+    validation (section 5.7.4). The order of the examples is that of the prepared files.
+
+    >>> len(in_shards(1_281_167, 0, 102))
+    127616
+    """
+    if not 0 <= first <= first + count <= shards:
+        raise ValueError(f"count: expected at most {shards - first} shards, got {count}")
+    return range(first * examples // shards, (first + count) * examples // shards)
+
+
+def top_of_each_class(
+    probabilities: Float[np.ndarray, "images classes"], count: int
+) -> Int[np.ndarray, " chosen"]:
+    """The images to which a teacher gives each class's highest probabilities, `count` a class.
+
+    The seed chooses 12,800 a class of JFT for ImageNet (section 5.3.3), and 50,000, 35,000 and
+    12,800 for CIFAR-10, SVHN and ImageNet in section 5.7.14. An image that is among the first of
+    two classes is taken once.
+
+    Args:
+        probabilities: of the teacher.
+        count: K images a class; all, where there are fewer.
+    """
+    order = np.argsort(-probabilities, axis=0, kind="stable")[:count]
+    return np.unique(order)
+
+
+def as_bytes(images: np.ndarray, top: int) -> UInt8[np.ndarray, ...]:
+    """Images whose largest value is `top`, in 0 to 255."""
+    if top == 255:
+        return images
+    return np.rint(images.astype(np.float32) * (255.0 / top)).astype(np.uint8)
+
+
+def top_value(name: str) -> int:
+    """The largest value of a data set's pixels: scikit-learn's digits have 16."""
+    return 16 if name == "digits" else 255
