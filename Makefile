@@ -32,7 +32,7 @@ test test-slow: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.1
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-demo: .venv/stamp ## Train on TSP20 for some minutes, compare with classical solvers, draw tours
+demo: .venv/stamp ## Train on TSP20 for a minute or two, compare with classical solvers, draw tours
 	$(RUN) -m experiments.run --config=nco/tsp:20,demo --workdir=runs/demo --cpu_devices=2
 
 test: .venv/stamp lint types ## Check style and types, then run all but the slow tests
