@@ -2,7 +2,8 @@
 
 Command: python -m experiments.tsp_labels --cities 20 --count 20000 --out runs/labels/tsp20.npz
 then: python -m experiments.run --config=nco/supervised:20,cpu --workdir=runs/sup20 --cpu_devices=2
-Expected time: 4 min for the labels and 15 min on 2 cores.
+Expected time: 1 min for the labels and 4 min on one core. Expected number: greedy tour length 3.98
+on the first 1,000 public instances.
 
 Sizes: 20, 50, 100 cities. Presets: `paper` (one million labels, batch 128, the optimiser of the
 other runs; the seed does not state its steps), `cpu` (20,000 labels, each seen in new orders of its
