@@ -1,0 +1,396 @@
+"""Where trials are evaluated: in this process, in a pool of processes, or on a Ray cluster.
+
+An evaluator takes trials and gives reports, in whatever order they finish:
+
+    with pool(objective, workers=2, timeout_s=60.0) as evaluator:
+        evaluator.submit(trial)
+        for report in evaluator.collect(wait_s=1.0): ...
+
+Whatever happens to a trial, it is reported exactly once: a value, an exception or a value that is
+not finite ("failed"), an evaluation beyond its time ("timeout"), or a process that was lost more
+often than the trial may be tried again ("failed"). AlphaX's and LaNAS's distributed forms (Wang
+2022, sections 3.2 and 4.2) are these evaluators with a searcher that is told late.
+
+An objective is a function `(point, seed) -> reward`; for a pool or a cluster it pickles, so it is a
+function of a module or a `functools.partial` of one.
+"""
+
+from __future__ import annotations
+
+import collections
+import importlib
+import multiprocessing
+import signal
+import time
+from collections.abc import Callable
+from multiprocessing import connection as pipes
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol
+
+from search.interface import Outcome, Point, Trial, settled
+
+Objective = Callable[[Point, int], float]
+_READY = "ready"
+_POLL_S = 0.05  # how long a collect that must not wait still looks
+
+
+class Report(NamedTuple):
+    """How an evaluation ended.
+
+    Attributes:
+        outcome: for the searcher.
+        note: what went wrong, in words for the journal; empty where nothing did.
+    """
+
+    outcome: Outcome
+    note: str
+
+
+class Evaluator(Protocol):
+    """Takes trials, gives reports; closed by `with`."""
+
+    @property
+    def capacity(self) -> int:
+        """How many trials are evaluated at once; more are queued."""
+        ...
+
+    def submit(self, trial: Trial) -> None:
+        """Starts or queues an evaluation."""
+        ...
+
+    def collect(self, wait_s: float) -> list[Report]:
+        """What has ended since the last call; waits up to `wait_s` seconds for something."""
+        ...
+
+    def __enter__(self) -> Any: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+def attempt(trial: Trial, objective: Objective) -> Report:
+    """Evaluates a trial in this process."""
+    try:
+        value = float(objective(trial.point, trial.seed))
+    except Exception as error:
+        failed = Outcome(trial.id, float("nan"), "failed")
+        return Report(failed, f"{type(error).__name__}: {error}")
+    outcome = settled(Outcome(trial.id, value, "ok"))
+    return Report(outcome, "" if outcome.status == "ok" else f"the objective returned {value}")
+
+
+class InProcess:
+    """Evaluates one trial after another in the calls of `collect`; it knows no time limit.
+
+    Args:
+        objective: any callable.
+    """
+
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
+        self._queue: collections.deque[Trial] = collections.deque()
+
+    @property
+    def capacity(self) -> int:
+        """One."""
+        return 1
+
+    def submit(self, trial: Trial) -> None:
+        """Queues an evaluation."""
+        self._queue.append(trial)
+
+    def collect(self, wait_s: float) -> list[Report]:
+        """Evaluates the first trial in the queue, however long that takes."""
+        if not self._queue:
+            return []
+        return [attempt(self._queue.popleft(), self._objective)]
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._queue.clear()
+
+
+class _Worker:
+    """A process of the pool, its end of a pipe, and what it does."""
+
+    def __init__(self, objective: Objective) -> None:
+        context = multiprocessing.get_context("spawn")  # a process with jax in it must not fork
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, objective), daemon=True)
+        self.process.start()
+        theirs.close()  # so that its death closes the pipe
+        self.ready = False
+        self.trial: Trial | None = None
+        self.deadline = float("inf")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+def _serve(pipe: Any, objective: Objective) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
+    pipe.send(_READY)
+    while True:
+        try:
+            trial = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(attempt(trial, objective))
+
+
+class Pool:
+    """A pool of processes in which one that hangs is killed and one that dies is replaced.
+
+    The standard library's pools can do neither to a single process, which is why this is here.
+    Made by `pool`.
+    """
+
+    def __init__(
+        self, objective: Objective, *, workers: int, timeout_s: float, retries: int
+    ) -> None:
+        self._objective, self._timeout_s, self._retries = objective, timeout_s, retries
+        self._queue: collections.deque[Trial] = collections.deque()
+        self._lost: collections.Counter[int] = collections.Counter()
+        self._failed_starts = 0
+        self._workers = [_Worker(objective) for _ in range(workers)]
+
+    @property
+    def capacity(self) -> int:
+        """The number of processes."""
+        return len(self._workers)
+
+    @property
+    def processes(self) -> list[int]:
+        """Their process ids."""
+        return [int(worker.process.pid or 0) for worker in self._workers]
+
+    def submit(self, trial: Trial) -> None:
+        """Gives the trial to an idle process, or queues it."""
+        self._queue.append(trial)
+        self._assign()
+
+    def collect(self, wait_s: float) -> list[Report]:
+        """What has ended since the last call; waits up to `wait_s` seconds for something.
+
+        Raises:
+            RuntimeError: processes die before they have come as far as the objective.
+        """
+        until, reports = time.monotonic() + max(wait_s, _POLL_S), list[Report]()
+        while not reports and (self._queue or any(worker.trial for worker in self._workers)):
+            now = time.monotonic()
+            if now >= until:
+                break
+            first = min((worker.deadline for worker in self._workers), default=until)
+            ready = pipes.wait(
+                [worker.pipe for worker in self._workers], max(0.0, min(until, first) - now)
+            )
+            for index, worker in enumerate(self._workers):
+                if worker.pipe in ready:
+                    reports += self._hear(index, worker)
+                elif worker.trial is not None and time.monotonic() >= worker.deadline:
+                    reports += self._give_up(index, worker)
+            self._assign()
+        return reports
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for worker in self._workers:
+            worker.kill()
+        self._queue.clear()
+
+    def _assign(self) -> None:
+        for worker in self._workers:
+            if self._queue and worker.ready and worker.trial is None:
+                trial = self._queue.popleft()
+                try:
+                    worker.pipe.send(trial)
+                except OSError:  # it has just died; the next collect hears of it
+                    self._queue.appendleft(trial)
+                    continue
+                worker.trial, worker.deadline = trial, time.monotonic() + self._timeout_s
+
+    def _hear(self, index: int, worker: _Worker) -> list[Report]:
+        try:
+            message = worker.pipe.recv()
+        except (EOFError, OSError):
+            return self._bury(index, worker)
+        if message == _READY:
+            worker.ready, self._failed_starts = True, 0
+            return []
+        worker.trial, worker.deadline = None, float("inf")
+        return [message]
+
+    def _bury(self, index: int, worker: _Worker) -> list[Report]:
+        """Replaces a process that died; its trial is tried again, or has failed."""
+        worker.kill()
+        if not worker.ready:
+            self._failed_starts += 1
+            if self._failed_starts > 2 + len(self._workers):
+                raise RuntimeError(
+                    "workers end before they evaluate: can the objective be imported in a process "
+                    f"of its own? (exit code {worker.process.exitcode})"
+                )
+        self._workers[index] = _Worker(self._objective)
+        trial = worker.trial
+        if trial is None:
+            return []
+        self._lost[trial.id] += 1
+        if self._lost[trial.id] <= self._retries:
+            self._queue.appendleft(trial)
+            return []
+        note = f"its process was lost {self._lost[trial.id]} times"
+        return [Report(Outcome(trial.id, float("nan"), "failed"), note)]
+
+    def _give_up(self, index: int, worker: _Worker) -> list[Report]:
+        trial = worker.trial
+        assert trial is not None
+        worker.kill()
+        self._workers[index] = _Worker(self._objective)
+        outcome = Outcome(trial.id, float("nan"), "timeout")
+        return [Report(outcome, f"no value within {self._timeout_s:g} s")]
+
+
+def pool(
+    objective: Objective, *, workers: int = 2, timeout_s: float = float("inf"), retries: int = 1
+) -> Pool:
+    """Processes on this machine; close them by `with`.
+
+    The processes start afresh (spawn), so a script guards its main part by
+    `if __name__ == "__main__"`.
+
+    Args:
+        objective: pickles.
+        workers: how many processes.
+        timeout_s: seconds for one evaluation, after which its process is killed. Not tried again.
+        retries: how often a trial whose process died is tried again.
+
+    Raises:
+        ValueError: a number out of range.
+    """
+    _check(workers, timeout_s, retries)
+    return Pool(objective, workers=workers, timeout_s=timeout_s, retries=retries)
+
+
+class RayCluster:
+    """Tasks of a Ray cluster, which restarts what is lost. Made by `ray_cluster`."""
+
+    def __init__(
+        self, objective: Objective, *, workers: int, timeout_s: float, retries: int, address: str
+    ) -> None:
+        self._ray = _require_ray()
+        if not self._ray.is_initialized():
+            where = {"address": address} if address else {"num_cpus": workers}
+            self._ray.init(**where, include_dashboard=False, log_to_driver=False)
+        self._workers, self._timeout_s = workers, timeout_s
+        self._objective = self._ray.put(objective)
+        self._task = self._ray.remote(num_cpus=1, max_retries=retries)(attempt)
+        self._queue: collections.deque[Trial] = collections.deque()
+        self._running: dict[Any, tuple[Trial, float]] = {}
+
+    @property
+    def capacity(self) -> int:
+        """How many tasks run at once."""
+        return self._workers
+
+    def submit(self, trial: Trial) -> None:
+        """Starts a task, or queues the trial."""
+        self._queue.append(trial)
+        self._assign()
+
+    def collect(self, wait_s: float) -> list[Report]:
+        """What has ended since the last call; waits up to `wait_s` seconds for something."""
+        until, reports = time.monotonic() + max(wait_s, _POLL_S), list[Report]()
+        while not reports and self._running and time.monotonic() < until:
+            done, _ = self._ray.wait(list(self._running), num_returns=1, timeout=_POLL_S)
+            reports += [self._result(reference) for reference in done]
+            now = time.monotonic()
+            late = [ref for ref, (_, deadline) in self._running.items() if now >= deadline]
+            reports += [self._cancel(reference) for reference in late]
+            self._assign()
+        return reports
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for reference in self._running:
+            self._ray.cancel(reference, force=True)
+        self._running.clear()
+        self._queue.clear()
+
+    def _assign(self) -> None:
+        while self._queue and len(self._running) < self._workers:
+            trial = self._queue.popleft()
+            reference = self._task.remote(trial, self._objective)
+            self._running[reference] = trial, time.monotonic() + self._timeout_s
+
+    def _result(self, reference: Any) -> Report:
+        trial, _ = self._running.pop(reference)
+        try:
+            return self._ray.get(reference)
+        except Exception as error:  # a lost worker, tried again as often as it may be
+            failed = Outcome(trial.id, float("nan"), "failed")
+            return Report(failed, f"{type(error).__name__}: its task was lost")
+
+    def _cancel(self, reference: Any) -> Report:
+        trial, _ = self._running.pop(reference)
+        self._ray.cancel(reference, force=True)
+        outcome = Outcome(trial.id, float("nan"), "timeout")
+        return Report(outcome, f"no value within {self._timeout_s:g} s")
+
+
+def ray_cluster(
+    objective: Objective,
+    *,
+    workers: int = 2,
+    timeout_s: float = float("inf"),
+    retries: int = 1,
+    address: str = "",
+) -> RayCluster:
+    """Tasks on a Ray cluster, or on one started here with `workers` cores.
+
+    Ray places the tasks, moves the objective, and runs a task again whose worker was lost; the
+    time limit is ours: a task beyond it is cancelled and its worker killed.
+
+    Args:
+        objective: pickles.
+        workers: how many tasks run at once.
+        timeout_s: seconds from a task's start, the start of its worker included.
+        retries: how often a task whose worker died is run again.
+        address: of a cluster, as in `ray.init`; empty starts one on this machine, unless this
+            process is connected to one already.
+
+    Raises:
+        ImportError: Ray is absent; names the extra.
+        ValueError: a number out of range.
+    """
+    _check(workers, timeout_s, retries)
+    return RayCluster(
+        objective, workers=workers, timeout_s=timeout_s, retries=retries, address=address
+    )
+
+
+def _check(workers: int, timeout_s: float, retries: int) -> None:
+    if workers < 1:
+        raise ValueError(f"workers: expected at least 1, got {workers}")
+    if not timeout_s > 0:
+        raise ValueError(f"timeout_s: expected more than 0 seconds, got {timeout_s}")
+    if retries < 0:
+        raise ValueError(f"retries: expected at least 0, got {retries}")
+
+
+def _require_ray() -> Any:
+    try:
+        return importlib.import_module("ray")
+    except ImportError as error:
+        raise ImportError('a Ray cluster needs Ray: pip install "ncolab[ray]"') from error
