@@ -1,4 +1,4 @@
-"""What the runner trains: an `Experiment` made of `Phase`s; glue modules build it."""
+"""What the runner runs: an `Experiment` made of `Phase`s, or a `Search`; glue modules build it."""
 
 from __future__ import annotations
 
@@ -55,3 +55,31 @@ class Experiment(NamedTuple):
     evaluate: Callable[[PyTree, int], dict[str, float]]
     headline: tuple[str, str]
     finish: Callable[[PyTree, Any], list[dict[str, Any]]] | None = None
+
+
+class Search(NamedTuple):
+    """Work that the host drives, a trial at a time: what `build(config)` returns instead.
+
+    Its budget is `config.steps`, and its journal is its checkpoint.
+
+    Attributes:
+      searcher: a `search.interface.Searcher`.
+      objective: `(point, seed) -> float`, maximised; pickles where the evaluator is not in process.
+      headline: the metric that the values are called by, and "max", or "min" for a cost: then the
+        objective returns the cost's negative, and the cost is what is shown.
+      evaluator: `(objective) -> Evaluator` of `search.evaluate`; in this process by default.
+      batch_size: how many trials are asked for at once.
+      asynchronous: ask for one more whenever one has ended, so that `batch_size` trials are always
+        open; else a batch is told before the next is asked for, and the sequence does not depend
+        on which trial was quicker.
+      finish: host `(searched, workdir) -> result rows`, where `searched` is a
+        `search_loop.Searched`; may write pictures into workdir. It can be called again.
+    """
+
+    searcher: Any
+    objective: Callable[[Any, int], float]
+    headline: tuple[str, str]
+    evaluator: Callable[..., Any] | None = None
+    batch_size: int = 1
+    asynchronous: bool = False
+    finish: Callable[[Any, Any], list[dict[str, Any]]] | None = None

@@ -1,4 +1,4 @@
-"""The one command line: train what a config describes, in a folder, resumably.
+"""The one command line: train, or search, what a config describes, in a folder, resumably.
 
     python -m experiments.run --config=nco/tsp:20,cpu --workdir=runs/tsp20
     python -m experiments.run --config=nco/tsp:20,cpu --workdir=runs/b --config.model.hidden=64
@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 
 from experiments import config as configs
 from experiments.config import ConfigError
-from experiments.experiment import Experiment
+from experiments.experiment import Experiment, Search
 from experiments.workdir import RESULTS, TIMING, WorkdirError, check_identity
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -170,11 +170,11 @@ def run(flags: argparse.Namespace, config: Any) -> int:
 
 def train(flags: argparse.Namespace, config: Any, experiment: Any, devices: list[Any]) -> int:
     """Trains to the end or to a signal, then finishes."""
-    from experiments import distributed, loop
+    from experiments import distributed, loop, search_loop
 
-    signals = Signals()
+    signals, work = Signals(), search_loop if isinstance(experiment, Search) else loop
     with signals:
-        done = loop.train(
+        done = work.train(
             experiment,
             config,
             flags.workdir,
@@ -234,8 +234,8 @@ def report(workdir: Path, step: int, results: Path) -> None:
             print(f"  {entry}")
 
 
-def build(config: Any) -> Experiment:
-    """Imports the glue module that the config names and builds the experiment.
+def build(config: Any) -> Experiment | Search:
+    """Imports the glue module that the config names and builds the experiment or search.
 
     Raises:
       ConfigError: no such module, or it has no `build`.
@@ -255,8 +255,9 @@ def build(config: Any) -> Experiment:
     if not callable(getattr(module, "build", None)):
         raise ConfigError("experiment", "a module that defines build(config)", name)
     built = module.build(config)
-    if not isinstance(built, Experiment):
-        raise TypeError(f"{dotted}.build: expected an Experiment, got {type(built).__name__}")
+    if not isinstance(built, Experiment | Search):
+        found = type(built).__name__
+        raise TypeError(f"{dotted}.build: expected an Experiment or a Search, got {found}")
     return built
 
 

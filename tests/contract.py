@@ -18,6 +18,8 @@ import numpy as np
 
 from experiments import config as configs
 from experiments.data.registry import MissingDataset
+from experiments.experiment import Search
+from experiments.dry_run import describe
 from experiments.programs import Programs, make_mesh
 from experiments.run import build, parse
 from experiments.schedule import check_phases
@@ -164,12 +166,15 @@ def check_config(name: str) -> None:
         except MissingDataset:
             continue
         built.append(argument)
+        metric, mode = experiment.headline
+        assert mode in ("max", "min"), f"headline {metric}: expected max or min, got {mode}"
+        if isinstance(experiment, Search):
+            describe(experiment, config, [])  # asks for the first trial
+            continue
         check_phases(experiment.phases, experiment.cycle, config.steps)
         mesh = make_mesh(jax.devices()[:1])
         programs = Programs(experiment, mesh, config.num_seeds, config.seed_axis)
         programs.check(config.seed)
-        metric, mode = experiment.headline
-        assert mode in ("max", "min"), f"headline {metric}: expected max or min, got {mode}"
     assert built, f"{name}: expected an argument that builds without data of its own"
 
 
