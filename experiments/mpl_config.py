@@ -120,6 +120,7 @@ def _shared() -> dict[str, Any]:
             "labelled": "weak",  # RandAugment ("strong") where there is no unlabelled loss
         },
         "batch_size": 128,
+        "unlabelled_batch_size": 0,  # 0: as many as labelled ones
         # WideResNet-28-2, or the name of another network; `base` is its first channels.
         "model": {
             "name": "wide_resnet",
@@ -128,7 +129,10 @@ def _shared() -> dict[str, Any]:
             "base": 16,
             "decay": 0.99,
             "reduced": 128,
+            "dtype": "float32",  # of convolutions of ResNet-50 and EfficientNet
         },
+        # Or "rmsprop", whose rate falls by `decay_rate` every `decay_steps`.
+        "optimizer": {"name": "nesterov", "decay_rate": 0.97, "decay_steps": 1000},
         "weight_decay": 0.0005,
         "smoothing": 0.0,
         "warmup": 0,
@@ -152,7 +156,7 @@ def _shared() -> dict[str, Any]:
             "view": "strong",
         },
         "stages": {"teacher": 0, "finetune": 0},
-        "finetune": {"learning_rate": 1e-5, "batch_size": 512},
+        "finetune": {"optimizer": "sgd", "learning_rate": 1e-5, "batch_size": 512},
         "eval": {"images": 0},
     }
 

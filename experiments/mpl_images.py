@@ -7,7 +7,6 @@ device as bytes.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array
 from ml_collections import ConfigDict
 
@@ -24,15 +22,20 @@ from experiments import data, mpl_splits, mpl_stages
 from experiments.config import ConfigError, check_bool, check_choice, check_float, check_int
 from experiments.experiment import Experiment
 from experiments.markdown_tables import markdown
+from experiments.mpl_learners import (
+    NETWORKS,
+    learned,
+    make_stages,
+    network,
+    predictor,
+    relabelled,
+    scaled,
+)
 from experiments.mpl_splits import Split
 from experiments.mpl_stages import Stage, State
 from experiments.results_table import mean_interval
 from experiments.workdir import replace_text
-from mpl import augment, baselines, meta, objectives, optimizers, teaching
-from mpl.models import efficientnet, perceptron, resnet, wide_resnet
-from mpl.models.network import Network
-from mpl.objectives import Objective
-from nco.policy_gradient import Learner, moving_average
+from mpl import augment, meta
 
 PyTree = Any
 METHODS = (
@@ -46,7 +49,7 @@ METHODS = (
     "reduced",
 )
 DATASETS = ("digits", "fashion_mnist", "cifar10", "svhn")
-TEACHERS = ("none", "supervised", "uda")
+TEACHERS = ("none", "supervised", "mixup", "pseudo_labels", "uda")
 # Accuracy of the methods on CIFAR-10 with 4,000 labels: tables 5.2 and 5.10 of Pham 2021.
 PRINTED = {
     "supervised": 85.53,  # with RandAugment
@@ -57,7 +60,6 @@ PRINTED = {
     "mpl_uda": 96.11,
     "supervised-full": 94.92,
 }
-_EVALUATED = 256  # images at once
 
 
 def build(config: ConfigDict) -> Experiment:
@@ -76,7 +78,13 @@ def build(config: ConfigDict) -> Experiment:
     }
     keys = ("labelled", "reserved", "same", "all_labels")
     found = mpl_splits.split(arrays, **{key: config.data[key] for key in keys})
-    stages = make_stages(config, found)
+    stages = make_stages(
+        config,
+        found,
+        batches(config, found),
+        batches(config, found, size=config.finetune.batch_size),
+        lambda teacher: functools.partial(relabelled, predictor(teacher), found.unlabelled),
+    )
     resident = {
         "labelled": jnp.asarray(found.labelled),
         "labels": jnp.asarray(found.labels, jnp.int32),
@@ -115,10 +123,15 @@ def check(config: ConfigDict) -> None:
     check_int(config, "augment.pad", low=0, high=16)
     check_int(config, "augment.num_ops", low=0, high=10)
     check_int(config, "batch_size", low=1)
-    check_choice(config, "model.name", ("wide_resnet", "resnet50", "perceptron", *_EFFICIENT))
+    check_int(config, "unlabelled_batch_size", low=0)
+    check_choice(config, "model.name", NETWORKS)
     for key in ("depth", "width", "base", "reduced"):
         check_int(config, f"model.{key}", low=1, high=4096)
     check_float(config, "model.decay", low=0.0, high=1.0)
+    check_choice(config, "model.dtype", ("float32", "bfloat16"))
+    check_choice(config, "optimizer.name", ("nesterov", "rmsprop"))
+    check_float(config, "optimizer.decay_rate", positive=True)
+    check_int(config, "optimizer.decay_steps", low=1)
     check_float(config, "weight_decay", low=0.0)
     check_float(config, "smoothing", low=0.0, high=1.0)
     check_int(config, "warmup", low=0)
@@ -142,10 +155,11 @@ def check(config: ConfigDict) -> None:
     check_int(config, "stages.teacher", low=0)
     check_int(config, "stages.finetune", low=0)
     two = config.method in ("pseudo_labels", "noisy_student", "reduced")
+    two = two or (config.method, config.meta.teacher) == ("mpl", "pseudo_labels")
     if two != (config.stages.teacher > 0):
         wanted = "steps of the teacher" if two else f"0 with method {config.method}"
         raise ConfigError("stages.teacher", wanted, config.stages.teacher)
-    if config.stages.finetune and config.method not in ("mpl", "reduced"):
+    if config.stages.finetune and config.method not in ("mpl", "reduced", "noisy_student"):
         raise ConfigError(
             "stages.finetune", f"0 with method {config.method}", config.stages.finetune
         )
@@ -153,178 +167,15 @@ def check(config: ConfigDict) -> None:
     if rest <= config.warmup or 0 < config.stages.teacher <= config.warmup:
         raise ConfigError("steps", "each stage longer than warmup", config.steps)
     check_int(config, "finetune.batch_size", low=1)
+    check_choice(config, "finetune.optimizer", ("sgd", "lars"))
     check_float(config, "finetune.learning_rate", positive=True)
     check_int(config, "eval.images", low=0)
-
-
-_EFFICIENT = tuple(f"efficientnet-{name}" for name in efficientnet.SCALES)
-
-
-def network(config: ConfigDict, found: Split, dropout: float) -> Network:
-    """The network that `config.model` describes, for the images of a split."""
-    model, shape = config.model, found.labelled.shape[1:]
-    options = {"dropout": dropout, "decay": model.decay}
-    if model.name == "wide_resnet":
-        sizes = {"depth": model.depth, "width": model.width, "base": model.base}
-        return wide_resnet.wide_resnet(shape, found.classes, **sizes, **options)
-    if model.name == "resnet50":
-        return resnet.resnet50(shape, found.classes, **options)
-    if model.name == "perceptron":
-        from mpl.models.network import network as functions
-
-        widths = (model.width,) * model.depth
-        return functions(perceptron.Perceptron(widths, found.classes), shape)
-    name = model.name.removeprefix("efficientnet-")
-    return efficientnet.efficientnet(name, shape, found.classes, **options)
-
-
-def make_stages(config: ConfigDict, found: Split) -> tuple[Stage, ...]:
-    """The learners of a method, in their order."""
-    first, tuned = config.stages.teacher, config.stages.finetune
-    rest = config.steps - first - tuned
-    student = network(config, found, config.student.dropout)
-    teacher = network(config, found, config.teacher.dropout)
-    batch = batches(config, found)
-    of_labelled = _supervised(config, found, rest)
-    single = functools.partial(baselines.learner, student)
-    stages = []
-    if first:
-        plain = objectives.supervised(smoothing=config.smoothing)
-        tx = _optimizer(config, config.teacher.learning_rate, first)
-        stages.append(Stage("teacher", baselines.learner(teacher, plain, tx), first, batch))
-    relabel = functools.partial(_relabel, predictor(teacher), found.unlabelled) if first else None
-    tx = _optimizer(config, config.student.learning_rate, rest)
-    learner: Learner
-    if config.method in ("supervised", "mixup"):
-        learner = single(of_labelled, tx)
-    elif config.method == "uda":
-        learner = single(_uda(config, of_labelled), tx)
-    elif config.method == "fixmatch":
-        options = {"factor": config.fixmatch.factor, "threshold": config.fixmatch.threshold}
-        objective = objectives.fixmatch(of_labelled, **options)
-        learner = single(objective, tx, average_decay=config.fixmatch.average_decay)
-    elif config.method in ("pseudo_labels", "noisy_student"):
-        hard = config.method == "pseudo_labels"
-        threshold = config.pseudo.threshold if hard else 0.0
-        learner = single(objectives.pseudo_labels(of_labelled, threshold=threshold, hard=hard), tx)
-    else:
-        learner = _meta(config, found, teacher, student, of_labelled, tx, rest)
-    name = config.method if config.method in ("mpl", "reduced") else "train"
-    stages.append(Stage(name, learner, rest, batch, relabel))
-    if tuned:
-        tx = optax.sgd(config.finetune.learning_rate)
-        plain = objectives.supervised()
-        drawn = batches(config, found, size=config.finetune.batch_size)
-        stages.append(
-            Stage("finetune", baselines.learner(student, plain, tx), tuned, drawn, _take_student)
-        )
-    return tuple(stages)
-
-
-def _supervised(config: ConfigDict, found: Split, steps: int) -> Objective:
-    keep = None
-    if config.method == "uda" or (config.method == "mpl" and config.meta.teacher == "uda"):
-        keep = objectives.annealed(config.uda.annealing, steps, found.classes)
-    return objectives.supervised(smoothing=config.smoothing, keep=keep)
-
-
-def _uda(config: ConfigDict, of_labelled: Objective) -> Objective:
-    keys = ("factor", "temperature", "threshold", "warmup")
-    return objectives.uda(of_labelled, **{key: config.uda[key] for key in keys})
-
-
-def _meta(
-    config: ConfigDict,
-    found: Split,
-    teacher: Network,
-    student: Network,
-    of_labelled: Objective,
-    student_tx: optax.GradientTransformation,
-    steps: int,
-) -> Learner:
-    exact = config.meta.feedback == "exact"
-    if config.method == "reduced":
-        small = perceptron.reduced_teacher(found.classes, config.model.reduced)
-        proposing = teaching.reduced_teacher(small, soft=exact)
-    else:
-        own = {
-            "none": None,
-            "supervised": of_labelled,
-            "uda": _uda(config, of_labelled),
-        }[config.meta.teacher]
-        proposing = teaching.teacher(teacher, own, soft=exact)
-    decay = config.meta.baseline_decay
-    return meta.meta_pseudo_labels(
-        proposing,
-        teaching.student(student, view=config.meta.view, smoothing=config.smoothing),
-        _optimizer(config, config.teacher.learning_rate, steps),
-        student_tx,
-        feedback=config.meta.feedback,
-        along=config.meta.along,
-        learning_rate=_schedule(config, config.student.learning_rate, steps),
-        baseline=moving_average(decay) if decay and not exact else None,
-    )
-
-
-def _schedule(config: ConfigDict, rate: float, steps: int) -> optax.Schedule:
-    return optimizers.cosine_schedule(rate, steps, warmup=config.warmup)
-
-
-def _optimizer(config: ConfigDict, rate: float, steps: int) -> optax.GradientTransformation:
-    schedule = _schedule(config, rate, steps)
-    return optimizers.nesterov(schedule, weight_decay=config.weight_decay)
-
-
-def _relabel(predict: Callable[..., np.ndarray], images: np.ndarray, state: State) -> State:
-    """The first stage's distributions of all unlabelled images."""
-    params, stats = learned(state.stages[0])
-    targets = jax.nn.softmax(jnp.asarray(predict(params, stats, images)))
-    return dataclasses.replace(state, targets=targets)
-
-
-def _take_student(state: State) -> State:
-    """Starts the last stage from the student that the one before it taught."""
-    params, stats = learned(state.stages[-2])
-    tuned = dataclasses.replace(
-        state.stages[-1], params=jax.tree.map(jnp.copy, params), stats=jax.tree.map(jnp.copy, stats)
-    )
-    return dataclasses.replace(state, stages=(*state.stages[:-1], tuned))
-
-
-def learned(stage: PyTree) -> tuple[PyTree, PyTree]:
-    """The parameters and averages that a stage's predictions are made with: the student's."""
-    if isinstance(stage, meta.State):
-        return stage.student.params, stage.student.stats
-    return baselines.evaluated(stage)
-
-
-def predictor(net: Network) -> Callable[..., np.ndarray]:
-    """`(params, stats, images uint8) -> logits [N, K]` on the host, some images at a time."""
-
-    @jax.jit
-    def some(params: PyTree, stats: PyTree, images: Array) -> Array:
-        return net.apply(params, stats, scaled(images), train=False)[0]
-
-    def predict(params: PyTree, stats: PyTree, images: np.ndarray) -> np.ndarray:
-        missing = -len(images) % _EVALUATED
-        padded = np.concatenate([images, np.repeat(images[:1], missing, axis=0)])
-        parts = [
-            np.asarray(some(params, stats, padded[start : start + _EVALUATED]))
-            for start in range(0, len(padded), _EVALUATED)
-        ]
-        return np.concatenate(parts)[: len(images)]
-
-    return predict
-
-
-def scaled(images: Array) -> Array:
-    """Bytes as float32 in [-1, 1]."""
-    return images.astype(jnp.float32) / 127.5 - 1.0
 
 
 def batches(config: ConfigDict, found: Split, size: int | None = None) -> Callable[..., PyTree]:
     """`(data, key, step) -> batch`, traced; what no learner reads is never computed."""
     batch_size, classes = size or config.batch_size, found.classes
+    others = config.unlabelled_batch_size or batch_size
     names = {"cifar": augment.CIFAR, "svhn": augment.SVHN}[config.augment.operations]
     shift = functools.partial(augment.weak, pad=config.augment.pad, flip=config.augment.flip)
     strongly = functools.partial(
@@ -335,14 +186,14 @@ def batches(config: ConfigDict, found: Split, size: int | None = None) -> Callab
         del step
         keys = jax.random.split(key, 8)
         picked = jax.random.randint(keys[0], (batch_size,), 0, len(data["labelled"]))
-        rows = jax.random.randint(keys[1], (batch_size,), 0, len(data["unlabelled"]))
+        rows = jax.random.randint(keys[1], (others,), 0, len(data["unlabelled"]))
         images, labels = data["labelled"][picked], data["labels"][picked]
         if config.augment.labelled != "none":
             images = shift(keys[2], images)
         if config.augment.labelled == "strong":
             images = strongly(keys[3], images)
         inputs = scaled(images)
-        if config.method == "mixup":
+        if "mixup" in (config.method, config.meta.teacher):
             inputs, labels = augment.mixup(keys[4], inputs, jax.nn.one_hot(labels, classes))
         bare = data["unlabelled"][rows]
         return {

@@ -25,6 +25,12 @@ class Split(NamedTuple):
     test_labels: np.ndarray
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of one image: height, width, channels."""
+        height, width, channels = self.labelled.shape[1:]
+        return height, width, channels
+
+    @property
     def classes(self) -> int:
         """Number of classes."""
         return int(max(self.labels.max(), self.hidden.max(), self.test_labels.max())) + 1

@@ -81,13 +81,13 @@ class Student(NamedTuple):
 
     Attributes:
         init: `(key) -> (params, stats)`, as `Teacher.init`.
-        losses: `(params, stats, batch, labels, key) -> ([B], stats)`: CE(label, S(input)) of each
-            unlabelled input, nats.
+        losses: `(params, stats, batch, labels, key) -> ([B], stats, Metrics)`: CE(label, S(input))
+            of each unlabelled input, nats, and what else is to be recorded.
         labelled_loss: `(params, stats, batch, key) -> scalar`: L_l, the mean CE on labelled data.
     """
 
     init: Callable[[Array], tuple[PyTree, PyTree]]
-    losses: Callable[..., tuple[Array, PyTree]]
+    losses: Callable[..., tuple[Array, PyTree, Metrics]]
     labelled_loss: Callable[..., Array]
 
 
@@ -203,7 +203,7 @@ def meta_pseudo_labels(
             return student.labelled_loss(params, taught.side.stats, batch, k_labelled)
 
         judged = _judge(taught, labelled_loss, labels, feedback, along, rate(state.step))
-        metrics = judged.metrics | {"student_loss": taught.loss}
+        metrics = judged.metrics | taught.said | {"student_loss": taught.loss}
         advantage, baseline_state = judged.signal, state.baseline
         if baseline is not None:
             rewards = jnp.reshape(judged.signal, (1, -1))
@@ -247,6 +247,7 @@ class _Taught(NamedTuple):
     side: Side  # theta_S' and all else
     loss: Array
     gradient: PyTree  # g_u
+    said: Metrics
     moved: Callable[[PyTree], PyTree]  # theta_S' as a function of g_u
     losses: Callable[[PyTree, PyTree], Array]  # of each label, of theta_S and the labels
 
@@ -259,24 +260,25 @@ def _teach(
     labels: PyTree,
     key: Array,
 ) -> _Taught:
-    def losses(params: PyTree, labels: PyTree) -> tuple[Array, PyTree]:
+    def losses(params: PyTree, labels: PyTree) -> tuple[Array, PyTree, Metrics]:
         return student.losses(params, old.stats, batch, labels, key)
 
-    def loss_fn(params: PyTree) -> tuple[Array, PyTree]:
-        each, stats = losses(params, labels)
-        return jnp.mean(each), stats
+    def loss_fn(params: PyTree) -> tuple[Array, tuple[PyTree, Metrics]]:
+        each, stats, said = losses(params, labels)
+        return jnp.mean(each), (stats, said)
 
     def step(grads: PyTree) -> tuple[PyTree, PyTree]:
         updates, opt_state = tx.update(grads, old.opt_state, old.params)
         return optax.apply_updates(old.params, updates), opt_state
 
-    (loss, stats), gradient = jax.value_and_grad(loss_fn, has_aux=True)(old.params)
+    (loss, (stats, said)), gradient = jax.value_and_grad(loss_fn, has_aux=True)(old.params)
     params, opt_state = step(gradient)
     return _Taught(
         before=old.params,
         side=Side(params, stats, opt_state),
         loss=loss,
         gradient=gradient,
+        said=said,
         moved=lambda grads: step(grads)[0],
         losses=lambda params, labels: losses(params, labels)[0],
     )

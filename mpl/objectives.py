@@ -187,6 +187,7 @@ def pseudo_labels(
     hard: bool = True,
     view: str = "strong",
     factor: float = 1.0,
+    smoothing: float = 0.0,
 ) -> Objective:
     """Learns a fixed teacher's labels (eq. 5.1), beside labelled examples.
 
@@ -199,6 +200,7 @@ def pseudo_labels(
         hard: whether a target is its largest class, or the distribution.
         view: of the unlabelled examples.
         factor: weight beside the supervised loss.
+        smoothing: of the targets.
     """
 
     def loss(logits: Mapping[str, Array], batch: Batch, step: Array) -> tuple[Array, Metrics]:
@@ -206,7 +208,7 @@ def pseudo_labels(
         mask = (jnp.max(target, axis=-1) >= threshold).astype(jnp.float32)
         if hard:
             target = jax.nn.one_hot(jnp.argmax(target, axis=-1), target.shape[-1])
-        losses = cross_entropy(target, logits[view])
+        losses = cross_entropy(one_hot(target, target.shape[-1], smoothing), logits[view])
         value = factor * jnp.sum(mask * losses) / jnp.maximum(jnp.sum(mask), 1.0)
         metrics: Metrics = {"pseudo_loss": value, "confident": jnp.mean(mask)}
         if of_labelled is None:

@@ -11,7 +11,7 @@ from jaxtyping import Array
 from mpl.baselines import views_of
 from mpl.meta import Student, Teacher
 from mpl.models.network import Network
-from mpl.objectives import Batch, Metrics, Objective, cross_entropy, one_hot
+from mpl.objectives import Batch, Metrics, Objective, accuracy, cross_entropy, one_hot
 
 PyTree = Any
 
@@ -63,13 +63,17 @@ def student(network: Network, *, view: str = "strong", smoothing: float = 0.0) -
 
     The labelled loss is taken in training mode, whose averages of batch normalization are dropped:
     the student never learns from labelled inputs, not even their averages.
+
+    It records `student_accuracy`, how often it agrees with the labels it is given, which is its
+    "training accuracy" in section 5.7.11.
     """
 
     def losses(
         params: PyTree, stats: PyTree, batch: Batch, labels: Array, key: Array
-    ) -> tuple[Array, PyTree]:
+    ) -> tuple[Array, PyTree, Metrics]:
         logits, stats = network.apply(params, stats, batch[view], key=key, train=True)
-        return cross_entropy(one_hot(labels, logits.shape[-1], smoothing), logits), stats
+        said = {"student_accuracy": accuracy(labels, logits)}
+        return cross_entropy(one_hot(labels, logits.shape[-1], smoothing), logits), stats, said
 
     def labelled_loss(params: PyTree, stats: PyTree, batch: Batch, key: Array) -> Array:
         logits, _ = network.apply(params, stats, batch["labelled"], key=key, train=True)

@@ -154,7 +154,7 @@ def test_optimizers_of_the_seed():
     zero = jax.tree.map(jnp.zeros_like, params)
     transforms = {
         "nesterov": optimizers.nesterov(0.1, weight_decay=0.01),
-        "rmsprop": optimizers.rmsprop(0.1, decay_steps=10, weight_decay=0.01),
+        "rmsprop": optimizers.rmsprop(0.1, weight_decay=0.01),
         "lars": optimizers.lars(0.1, weight_decay=0.01),
     }
     for name, tx in transforms.items():
@@ -164,7 +164,7 @@ def test_optimizers_of_the_seed():
     # Nesterov's first step: (1 + momentum) times the decayed gradient.
     updates, _ = transforms["nesterov"].update(zero, transforms["nesterov"].init(params), params)
     np.testing.assert_allclose(updates["kernel"], -0.1 * 1.9 * 0.01 * 2.0, rtol=1e-5)
-    fast = optimizers.rmsprop(0.5, decay_steps=2, warmup=2)
+    fast = optimizers.rmsprop(optimizers.staircase_schedule(0.5, decay_steps=2, warmup=2))
     opt = fast.init(params)
     ones = jax.tree.map(jnp.ones_like, params)
     first, opt = fast.update(ones, opt, params)

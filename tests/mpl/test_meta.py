@@ -56,7 +56,7 @@ def _teacher(soft=False, auxiliary=None):
 
 def _student():
     def losses(params, stats, batch, labels, key):
-        return _cross_entropy(labels, _linear(params, batch["x_u"])), stats
+        return _cross_entropy(labels, _linear(params, batch["x_u"])), stats, {}
 
     def labelled_loss(params, stats, batch, key):
         return jnp.mean(_cross_entropy(batch["y_l"], _linear(params, batch["x_l"])))
@@ -122,7 +122,7 @@ def test_two_parameters_against_finite_differences_of_the_bilevel_objective(x64)
     )
     student = Student(
         lambda key: (jnp.array(-0.6), ()),
-        lambda params, stats, batch, labels, key: (bce(labels, params * x_u), stats),
+        lambda params, stats, batch, labels, key: (bce(labels, params * x_u), stats, {}),
         lambda params, stats, batch, key: jnp.mean(bce(y_l, params * x_l)),
     )
     eta = 0.5  # not small: the gradient is that of one whole step
