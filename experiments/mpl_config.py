@@ -58,7 +58,7 @@ RESERVED = {"cifar10": 5000, "svhn": 5000, "fashion_mnist": 0, "digits": 0}
 
 def printed(method: str, dataset: str) -> dict[str, float]:
     """The column of the table that a method has, for CIFAR-10, SVHN or ImageNet."""
-    meta = method in ("mpl", "reduced")
+    meta = method in ("mpl", "reduced", "noisy_student")
     table = TABLE_5_8 if meta else TABLE_5_7 if method in ("uda", "fixmatch") else TABLE_5_6
     return {name: row[COLUMNS.index(dataset)] for name, row in table.items()}
 
@@ -73,13 +73,13 @@ def make(method: str, arg: str) -> ConfigDict:
     column = printed(method, size if size in COLUMNS else "cifar10")
     digits = size in ("digits", "svhn")
     staged = method in ("pseudo_labels", "noisy_student", "reduced")
-    tuned = method in ("mpl", "reduced")
+    tuned = method in ("mpl", "reduced", "noisy_student")
     steps = int(column["steps"])
     first, last = (steps if staged else 0), (1000 if tuned else 0)
     config = ConfigDict(_shared() | {"method": method, "steps": first + steps + last})
     config.data.update({"name": size, "labelled": LABELLED[size], "reserved": RESERVED[size]})
     config.augment.update({"operations": "svhn" if digits else "cifar", "flip": not digits})
-    if method in ("supervised", "pseudo_labels", "noisy_student"):
+    if method not in ("uda", "fixmatch", "mpl"):
         config.augment.labelled = "strong"  # "RandAugment" in the seed's tables
     if method == "uda":
         config.uda.annealing = "linear"  # "mask out the supervised examples" (5.7.7); how is ours
@@ -111,6 +111,13 @@ def _shared() -> dict[str, Any]:
             "reserved": 0,
             "same": False,
             "all_labels": False,
+            "extra": False,  # the extra images of SVHN
+            # A file of a teacher's predictions, and how many images it keeps a class (0: all).
+            "predictions": "",
+            "top_per_class": 0,
+            "confidence": 0.0,
+            "repeat": False,
+            "write_predictions": False,
         },
         "augment": {
             "operations": "cifar",
@@ -129,7 +136,10 @@ def _shared() -> dict[str, Any]:
             "base": 16,
             "decay": 0.99,
             "reduced": 128,
-            "dtype": "float32",  # of convolutions of ResNet-50 and EfficientNet
+            # Of ResNet-50 and EfficientNet: type of the convolutions, and whether their gradients
+            # are the compiler's own, which are slow in a CPU's loop (`mpl.models.convolution`).
+            "dtype": "float32",
+            "native": False,
         },
         # Or "rmsprop", whose rate falls by `decay_rate` every `decay_steps`.
         "optimizer": {"name": "nesterov", "decay_rate": 0.97, "decay_steps": 1000},

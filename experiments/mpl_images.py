@@ -18,12 +18,11 @@ import numpy as np
 from jaxtyping import Array
 from ml_collections import ConfigDict
 
-from experiments import data, mpl_splits, mpl_stages
-from experiments.config import ConfigError, check_bool, check_choice, check_float, check_int
+from experiments import data, mpl_checks, mpl_predictions, mpl_splits, mpl_stages
+from experiments.config import ConfigError, check_bool, check_choice, check_int
 from experiments.experiment import Experiment
 from experiments.markdown_tables import markdown
 from experiments.mpl_learners import (
-    NETWORKS,
     learned,
     make_stages,
     network,
@@ -38,18 +37,7 @@ from experiments.workdir import replace_text
 from mpl import augment, meta
 
 PyTree = Any
-METHODS = (
-    "supervised",
-    "mixup",
-    "pseudo_labels",
-    "noisy_student",
-    "uda",
-    "fixmatch",
-    "mpl",
-    "reduced",
-)
 DATASETS = ("digits", "fashion_mnist", "cifar10", "svhn")
-TEACHERS = ("none", "supervised", "mixup", "pseudo_labels", "uda")
 # Accuracy of the methods on CIFAR-10 with 4,000 labels: tables 5.2 and 5.10 of Pham 2021.
 PRINTED = {
     "supervised": 85.53,  # with RandAugment
@@ -70,19 +58,20 @@ def build(config: ConfigDict) -> Experiment:
         MissingDataset: the images are not on this machine.
     """
     check(config)
-    arrays = data.load(config.data.name)
+    arrays = data.load(config.data.name, **({"extra": True} if config.data.extra else {}))
     top = mpl_splits.top_value(config.data.name)
     arrays |= {
         f"{part}_images": mpl_splits.as_bytes(arrays[f"{part}_images"], top)
         for part in ("train", "test")
     }
     keys = ("labelled", "reserved", "same", "all_labels")
-    found = mpl_splits.split(arrays, **{key: config.data[key] for key in keys})
+    whole = mpl_splits.split(arrays, **{key: config.data[key] for key in keys})
+    found = mpl_predictions.chosen(config, whole)
     stages = make_stages(
         config,
         found,
         batches(config, found),
-        batches(config, found, size=config.finetune.batch_size),
+        batches(config, found, tuning=True),
         lambda teacher: functools.partial(relabelled, predictor(teacher), found.unlabelled),
     )
     resident = {
@@ -106,75 +95,35 @@ def build(config: ConfigDict) -> Experiment:
         cycle=False,
         evaluate=evaluate,
         headline=("accuracy", "max"),
-        finish=functools.partial(_finish, config, stages, predict, found),
+        finish=functools.partial(_finish, config, stages, predict, whole),
     )
 
 
 def check(config: ConfigDict) -> None:
     """Checks all fields of the config."""
-    check_choice(config, "method", METHODS)
+    mpl_checks.check(config)
     check_choice(config, "data.name", DATASETS)
     check_int(config, "data.labelled", low=1)
     check_int(config, "data.reserved", low=0)
-    for key in ("data.same", "data.all_labels", "augment.flip"):
+    for key in ("data.same", "data.all_labels", "data.extra"):
         check_bool(config, key)
-    check_choice(config, "augment.operations", ("cifar", "svhn"))
-    check_choice(config, "augment.labelled", ("none", "weak", "strong"))
-    check_int(config, "augment.pad", low=0, high=16)
-    check_int(config, "augment.num_ops", low=0, high=10)
-    check_int(config, "batch_size", low=1)
-    check_int(config, "unlabelled_batch_size", low=0)
-    check_choice(config, "model.name", NETWORKS)
-    for key in ("depth", "width", "base", "reduced"):
-        check_int(config, f"model.{key}", low=1, high=4096)
-    check_float(config, "model.decay", low=0.0, high=1.0)
-    check_choice(config, "model.dtype", ("float32", "bfloat16"))
-    check_choice(config, "optimizer.name", ("nesterov", "rmsprop"))
-    check_float(config, "optimizer.decay_rate", positive=True)
-    check_int(config, "optimizer.decay_steps", low=1)
-    check_float(config, "weight_decay", low=0.0)
-    check_float(config, "smoothing", low=0.0, high=1.0)
-    check_int(config, "warmup", low=0)
-    for side in ("student", "teacher"):
-        check_float(config, f"{side}.learning_rate", positive=True)
-        check_float(config, f"{side}.dropout", low=0.0, high=0.99)
-    check_float(config, "uda.factor", low=0.0)
-    check_float(config, "uda.temperature", positive=True)
-    check_float(config, "uda.threshold", low=0.0, high=1.0)
-    check_choice(config, "uda.annealing", ("none", "linear", "log", "exp"))
-    check_int(config, "uda.warmup", low=0)
-    check_float(config, "fixmatch.threshold", low=0.0, high=1.0)
-    check_float(config, "fixmatch.factor", low=0.0)
-    check_float(config, "fixmatch.average_decay", low=0.0, high=1.0)
-    check_float(config, "pseudo.threshold", low=0.0, high=1.0)
-    check_choice(config, "meta.teacher", TEACHERS)
-    check_choice(config, "meta.feedback", meta.FEEDBACKS)
-    check_choice(config, "meta.along", ("gradient", "update"))
-    check_float(config, "meta.baseline_decay", low=0.0, high=1.0)
-    check_choice(config, "meta.view", ("weak", "strong"))
-    check_int(config, "stages.teacher", low=0)
-    check_int(config, "stages.finetune", low=0)
+    if config.data.extra and config.data.name != "svhn":
+        raise ConfigError("data.extra", "false but for svhn", True)
     two = config.method in ("pseudo_labels", "noisy_student", "reduced")
     two = two or (config.method, config.meta.teacher) == ("mpl", "pseudo_labels")
-    if two != (config.stages.teacher > 0):
-        wanted = "steps of the teacher" if two else f"0 with method {config.method}"
-        raise ConfigError("stages.teacher", wanted, config.stages.teacher)
-    if config.stages.finetune and config.method not in ("mpl", "reduced", "noisy_student"):
-        raise ConfigError(
-            "stages.finetune", f"0 with method {config.method}", config.stages.finetune
-        )
-    rest = config.steps - config.stages.teacher - config.stages.finetune
-    if rest <= config.warmup or 0 < config.stages.teacher <= config.warmup:
-        raise ConfigError("steps", "each stage longer than warmup", config.steps)
-    check_int(config, "finetune.batch_size", low=1)
-    check_choice(config, "finetune.optimizer", ("sgd", "lars"))
-    check_float(config, "finetune.learning_rate", positive=True)
-    check_int(config, "eval.images", low=0)
+    mpl_checks.check_stages(config, two)
 
 
-def batches(config: ConfigDict, found: Split, size: int | None = None) -> Callable[..., PyTree]:
-    """`(data, key, step) -> batch`, traced; what no learner reads is never computed."""
-    batch_size, classes = size or config.batch_size, found.classes
+def batches(config: ConfigDict, found: Split, *, tuning: bool = False) -> Callable[..., PyTree]:
+    """`(data, key, step) -> batch`, traced; what no learner reads is never computed.
+
+    A batch has one labelled part, as Algorithm 3 has: the images that a teacher with Mixup learns
+    from are those its student is judged by.
+    """
+    batch_size = config.finetune.batch_size if tuning else config.batch_size
+    classes = found.classes
+    mixing = config.method == "mixup"
+    mixing |= (config.method, config.meta.teacher) == ("mpl", "mixup") and not tuning
     others = config.unlabelled_batch_size or batch_size
     names = {"cifar": augment.CIFAR, "svhn": augment.SVHN}[config.augment.operations]
     shift = functools.partial(augment.weak, pad=config.augment.pad, flip=config.augment.flip)
@@ -193,7 +142,7 @@ def batches(config: ConfigDict, found: Split, size: int | None = None) -> Callab
         if config.augment.labelled == "strong":
             images = strongly(keys[3], images)
         inputs = scaled(images)
-        if "mixup" in (config.method, config.meta.teacher):
+        if mixing:
             inputs, labels = augment.mixup(keys[4], inputs, jax.nn.one_hot(labels, classes))
         bare = data["unlabelled"][rows]
         return {
@@ -245,6 +194,9 @@ def _finish(
         if isinstance(inner, meta.State) and config.method == "mpl":
             value = accuracy((inner.teacher.params, inner.teacher.stats))
             rows.append({"name": f"{name}-its_teacher", "metric": "accuracy", "value": value})
+    if config.data.write_predictions:
+        every = (predict(*learned(state.stages[-1]), found.unlabelled),)
+        mpl_predictions.write(workdir, every, (len(found.unlabelled), found.classes))
     rows = [{**row, **mean_interval([row["value"]])._asdict(), "unit": "seed"} for row in rows]
     replace_text(Path(workdir) / "table.md", markdown(rows, columns=("name", "value")) + "\n")
     return rows

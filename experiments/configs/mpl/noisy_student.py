@@ -4,7 +4,9 @@ Command: python -m experiments.run --config=mpl/noisy_student:digits,cpu --workd
 Expected time: some 5 min a stage on one core (0.1 s an update, timed over 100 updates). Expected
 number: accuracy on the 297 test digits; none is recorded yet.
 
-Two stages: the teacher on labelled images, then a new network on these and on all others.
+Three stages: the teacher on labelled images; a new network on its distributions of all others; and
+finetuning. All but the fixed teacher is as in `mpl/reduced`, whose control this is: Noisy Student
+itself also learns from labelled images along the way (Xie et al. 2020b).
 
 Sizes: digits (100 labels), fashion_mnist (1,000), cifar10 (4,000), svhn (1,000). Presets: `paper`
 (WideResNet-28-2 and the seed's numbers), `cpu` (WideResNet-10), `smoke` (seconds).
