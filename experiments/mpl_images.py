@@ -58,7 +58,8 @@ def build(config: ConfigDict) -> Experiment:
         MissingDataset: the images are not on this machine.
     """
     check(config)
-    arrays = data.load(config.data.name, **({"extra": True} if config.data.extra else {}))
+    options: dict[str, Any] = {"extra": True} if config.data.extra else {}
+    arrays = data.load(config.data.name, **options)
     top = mpl_splits.top_value(config.data.name)
     arrays |= {
         f"{part}_images": mpl_splits.as_bytes(arrays[f"{part}_images"], top)

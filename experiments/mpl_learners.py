@@ -50,14 +50,14 @@ def network(config: ConfigDict, found: Images, dropout: float) -> Network:
     if model.name == "wide_resnet":
         sizes = {"depth": model.depth, "width": model.width, "base": model.base}
         return wide_resnet.wide_resnet(shape, found.classes, **sizes, **options)
-    options["dtype"] = jnp.dtype(model.dtype)
-    if model.name == "resnet50":
-        return resnet.resnet50(shape, found.classes, **options)
     if model.name == "perceptron":
         from mpl.models.network import network as functions
 
         widths = (model.width,) * model.depth
         return functions(perceptron.Perceptron(widths, found.classes), shape)
+    options |= {"dtype": jnp.dtype(model.dtype), "native": model.native}
+    if model.name == "resnet50":
+        return resnet.resnet50(shape, found.classes, **options)
     name = model.name.removeprefix("efficientnet-")
     return efficientnet.efficientnet(name, shape, found.classes, **options)
 

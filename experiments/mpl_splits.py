@@ -54,6 +54,11 @@ def split(
         all_labels: every image is labelled, the reserved ones too: the "full dataset" of table
             5.2, which is 50,000 images for CIFAR-10.
 
+    Images under `extra_images`, where there are any, are unlabelled ones besides. Those of SVHN
+    make "about 603,000 examples" (section 5.3.2) of all that are not labelled, 603,388; without the
+    5,000 that section 5.7.4 sets aside, they would be 598,388. So with extra images, the reserved
+    ones are unlabelled too.
+
     Raises:
         ConfigError: there are too few images.
     """
@@ -64,6 +69,9 @@ def split(
     start, end = (0, len(images)) if all_labels else (reserved, reserved + labelled)
     first, given = images[start:end], labels[start:end]
     rest, hidden = (first, given) if same or all_labels else (images[end:], labels[end:])
+    if "extra_images" in arrays:
+        rest = np.concatenate([images[:start], rest, arrays["extra_images"]])
+        hidden = np.concatenate([labels[:start], hidden, arrays["extra_labels"]])
     return Split(first, given, rest, hidden, arrays["test_images"], arrays["test_labels"])
 
 
@@ -82,20 +90,51 @@ def in_shards(examples: int, first: int, count: int, *, shards: int = 1024) -> r
 
 
 def top_of_each_class(
-    probabilities: Float[np.ndarray, "images classes"], count: int
+    probabilities: Float[np.ndarray, "images classes"],
+    count: int,
+    *,
+    confidence: float = 0.0,
+    repeat: bool = False,
+    block: int = 65_536,
 ) -> Int[np.ndarray, " chosen"]:
     """The images to which a teacher gives each class's highest probabilities, `count` a class.
 
     The seed chooses 12,800 a class of JFT for ImageNet (section 5.3.3), and 50,000, 35,000 and
     12,800 for CIFAR-10, SVHN and ImageNet in section 5.7.14. An image that is among the first of
-    two classes is taken once.
+    two classes is taken once. For EfficientNet-L2 it takes "confidence thresholds and up-sampling"
+    from Noisy Student (section 5.4), whose 130 million images are 130,000 a class with a confidence
+    above 0.3, classes with fewer being repeated: here in their order, there at random.
 
     Args:
-        probabilities: of the teacher.
+        probabilities: of the teacher; may lie on disk, and is read once, in blocks of rows.
         count: K images a class; all, where there are fewer.
+        confidence: probabilities have to be above it.
+        repeat: whether a class with fewer images has them again until there are `count`; rows then
+            come as often as they are to be seen.
+        block: rows read at once.
+
+    Returns:
+        Rows of `probabilities`, in ascending order.
     """
-    order = np.argsort(-probabilities, axis=0, kind="stable")[:count]
-    return np.unique(order)
+    classes = probabilities.shape[1]
+    best = [np.empty(0, np.float32)] * classes
+    where = [np.empty(0, np.int64)] * classes
+    for start in range(0, len(probabilities), block):
+        part = np.asarray(probabilities[start : start + block], np.float32)
+        for label in range(classes):
+            full = len(best[label]) == count
+            # Of equal ones, the first stay: so only what is above the last can enter.
+            bound = max(confidence, best[label][-1]) if full else confidence
+            above = part[:, label] > bound if full or confidence else np.ones(len(part), bool)
+            found = np.flatnonzero(above)
+            values = np.concatenate([best[label], part[found, label]])
+            order = np.argsort(-values, kind="stable")[:count]
+            best[label] = values[order]
+            where[label] = np.concatenate([where[label], start + found])[order]
+    if repeat:
+        where = [np.resize(rows, count) if len(rows) else rows for rows in where]
+        return np.sort(np.concatenate(where))
+    return np.unique(np.concatenate(where))
 
 
 def as_bytes(images: np.ndarray, top: int) -> UInt8[np.ndarray, ...]:

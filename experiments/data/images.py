@@ -130,19 +130,27 @@ def read_cifar_records(
     return np.ascontiguousarray(np.concatenate(images)), np.concatenate(labels)
 
 
-def load_svhn(folder: Path) -> dict[str, Any]:
+def load_svhn(folder: Path, *, extra: bool = False) -> dict[str, Any]:
     """Street View House Numbers, cropped digits, [N, 32, 32, 3]: 73,257 + 26,032.
 
     Args:
       folder: holds the official `train_32x32.mat` and `test_32x32.mat`, or what tensorflow-datasets
       prepared.
+      extra: also give `extra_images` and `extra_labels`, the 531,131 easier ones of
+        `extra_32x32.mat`, which then is in the folder too.
+
+    Raises:
+      FileNotFoundError: `extra_32x32.mat` is not there.
     """
+    splits = ("train", "test", "extra") if extra else ("train", "test")
     if not (folder / "train_32x32.mat").exists():
-        return read_prepared("svhn_cropped", folder)
+        return read_prepared("svhn_cropped", folder, splits)
     import scipy.io
 
     result: dict[str, Any] = {}
-    for split in ("train", "test"):
+    if extra and not (folder / "extra_32x32.mat").exists():
+        raise FileNotFoundError(f"extra_32x32.mat: expected it beside the others in {folder}")
+    for split in splits:
         content = scipy.io.loadmat(folder / f"{split}_32x32.mat")
         result[f"{split}_images"] = np.ascontiguousarray(content["X"].transpose(3, 0, 1, 2))
         # The files number the digit 0 as 10.
@@ -197,11 +205,13 @@ class ClassFolders(Sequence[dict[str, Any]]):
             return {"image": np.asarray(image.convert("RGB")), "label": label}
 
 
-def read_prepared(builder: str, folder: Path) -> dict[str, Any]:
+def read_prepared(
+    builder: str, folder: Path, splits: Sequence[str] = ("train", "test")
+) -> dict[str, Any]:
     """Every image that tensorflow-datasets prepared as array_record files (needs no TensorFlow)."""
     prepared = packages.tfds_builder(builder, folder)
     result: dict[str, Any] = {}
-    for split in ("train", "test"):
+    for split in splits:
         examples = list(prepared.as_data_source(split))
         result[f"{split}_images"] = np.stack([example["image"] for example in examples])
         result[f"{split}_labels"] = np.array([example["label"] for example in examples], np.int32)

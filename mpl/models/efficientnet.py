@@ -88,6 +88,8 @@ class EfficientNet(nn.Module):
             first always (0.8 in the published networks).
         decay: of batch normalization's averages (0.99 in the seed and the published networks).
         dtype: of the convolutions; parameters, averages and logits stay float32.
+        native: leave the gradients of convolutions to the compiler: for accelerators, where they
+            need less memory than those of `mpl.models.convolution`.
     """
 
     scale: Scale
@@ -96,6 +98,7 @@ class EfficientNet(nn.Module):
     survival: float = 0.8
     decay: float = 0.99
     dtype: jnp.dtype = jnp.float32
+    native: bool = False
 
     @nn.compact
     def __call__(
@@ -159,7 +162,7 @@ class EfficientNet(nn.Module):
             feature_group_count=groups,
             use_bias=bias,
             kernel_init=_HE,
-            conv_general_dilated=conv_general_dilated,
+            conv_general_dilated=None if self.native else conv_general_dilated,
             dtype=self.dtype,
         )
 
@@ -173,6 +176,7 @@ def efficientnet(
     survival: float = 0.8,
     decay: float = 0.99,
     dtype: jnp.dtype = jnp.float32,
+    native: bool = False,
 ) -> Network:
     """EfficientNet by name (`SCALES`), for images of its own resolution unless `shape` is given.
 
@@ -183,5 +187,5 @@ def efficientnet(
         raise ValueError(f"name: expected one of {', '.join(SCALES)}; got {name!r}")
     scale = SCALES[name]
     rate = scale.dropout if dropout is None else dropout
-    module = EfficientNet(scale, classes, rate, survival, decay, dtype)
+    module = EfficientNet(scale, classes, rate, survival, decay, dtype, native)
     return network(module, shape or (scale.resolution, scale.resolution, 3))

@@ -22,6 +22,8 @@ class ResNet(nn.Module):
         decay: of batch normalization's averages (0.99 in the seed).
         base: channels of the first stage's 3x3 convolutions.
         dtype: of the convolutions; parameters, averages and logits stay float32.
+        native: leave the gradients of convolutions to the compiler: for accelerators, where they
+            need less memory than those of `mpl.models.convolution`.
     """
 
     blocks: tuple[int, ...]
@@ -30,6 +32,7 @@ class ResNet(nn.Module):
     decay: float = 0.99
     base: int = 64
     dtype: jnp.dtype = jnp.float32
+    native: bool = False
 
     @nn.compact
     def __call__(
@@ -74,7 +77,7 @@ class ResNet(nn.Module):
             [(kernel // 2, kernel // 2)] * 2,
             use_bias=False,
             kernel_init=_HE,
-            conv_general_dilated=conv_general_dilated,
+            conv_general_dilated=None if self.native else conv_general_dilated,
             dtype=self.dtype,
         )
 
@@ -86,6 +89,7 @@ def resnet50(
     dropout: float = 0.0,
     decay: float = 0.99,
     dtype: jnp.dtype = jnp.float32,
+    native: bool = False,
 ) -> Network:
     """ResNet-50.
 
@@ -93,4 +97,4 @@ def resnet50(
     >>> count(resnet50())
     25557032
     """
-    return network(ResNet((3, 4, 6, 3), classes, dropout, decay, dtype=dtype), shape)
+    return network(ResNet((3, 4, 6, 3), classes, dropout, decay, dtype=dtype, native=native), shape)

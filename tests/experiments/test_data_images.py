@@ -196,3 +196,27 @@ def test_what_tensorflow_datasets_prepares_is_fetched_and_read(tmp_path):
         for image, label in zip(loaded[f"{split}_images"], loaded[f"{split}_labels"], strict=True)
     }
     assert found == {image.tobytes(): label for image, label in zip(pixels, labels, strict=True)}
+
+
+def test_extra_images_of_svhn(tmp_path):
+    import scipy.io
+
+    counts = {"train": 4, "test": 2, "extra": 3}
+    for split, count in counts.items():
+        pixels = RNG.integers(0, 256, (32, 32, 3, count), np.uint8)
+        scipy.io.savemat(tmp_path / f"{split}_32x32.mat", {"X": pixels, "y": np.ones((count, 1))})
+    loaded = images.load_svhn(tmp_path, extra=True)
+    assert loaded["extra_images"].shape == (3, 32, 32, 3)
+    assert loaded["extra_labels"].tolist() == [1, 1, 1]
+    assert "extra_images" not in images.load_svhn(tmp_path)
+    (tmp_path / "extra_32x32.mat").unlink()
+    with pytest.raises(FileNotFoundError, match="extra_32x32"):
+        images.load_svhn(tmp_path, extra=True)
+
+
+def test_mocked_extra_images_of_svhn(tmp_path):
+    import tensorflow_datasets as tfds
+
+    with tfds.testing.mock_data(num_examples=5):
+        loaded = images.load_svhn(tmp_path, extra=True)
+    assert loaded["extra_images"].shape == (5, 32, 32, 3)

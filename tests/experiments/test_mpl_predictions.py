@@ -1,0 +1,98 @@
+"""Unlabelled images that a teacher's predictions choose, and the file that holds these."""
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from experiments import config as configs
+from experiments import mpl_images, mpl_predictions, mpl_splits
+from experiments.config import ConfigError
+from experiments.loop import train
+from tests.experiments.short_runs import ONE
+
+RNG = np.random.default_rng(0)
+
+
+def config(path="", top=0, confidence=0.0, repeat=False):
+    data = {"predictions": str(path), "top_per_class": top}
+    return ConfigDict({"data": data | {"confidence": confidence, "repeat": repeat}})
+
+
+@pytest.mark.parametrize("block", [1, 7, 1000])
+def test_blocks_choose_what_a_whole_sort_does(block):
+    probabilities = RNG.integers(0, 12, (200, 5)) / 16.0  # with many ties
+    order = np.argsort(-probabilities, axis=0, kind="stable")[:9]
+    found = mpl_splits.top_of_each_class(probabilities, 9, block=block)
+    np.testing.assert_array_equal(found, np.unique(order))
+
+
+def test_confidence_and_repetition_as_for_efficientnet_l2():
+    probabilities = np.array([[0.9, 0.1], [0.7, 0.3], [0.6, 0.4], [0.2, 0.8]])
+    assert mpl_splits.top_of_each_class(probabilities, 3, confidence=0.65).tolist() == [0, 1, 3]
+    rows = mpl_splits.top_of_each_class(probabilities, 3, confidence=0.65, repeat=True)
+    assert rows.tolist() == [0, 0, 1, 3, 3, 3]
+    none = mpl_splits.top_of_each_class(probabilities, 3, confidence=0.95, repeat=True)
+    assert none.tolist() == []
+
+
+def test_predictions_are_written_in_parts_and_read(tmp_path):
+    logits = RNG.normal(size=(7, 3)).astype(np.float32)
+    path = mpl_predictions.write(tmp_path, (logits[:4], logits[4:]), (7, 3))
+    assert [file.name for file in tmp_path.iterdir()] == ["predictions.npy"]
+    found = mpl_predictions.read(config(path), (7, 3))
+    assert found.dtype == np.float16
+    np.testing.assert_allclose(found.sum(1), 1.0, atol=2e-3)
+    np.testing.assert_array_equal(found.argmax(1), logits.argmax(1))
+    with pytest.raises(ValueError, match="expected 8 images, got 7"):
+        mpl_predictions.write(tmp_path, (logits,), (8, 3))
+    with pytest.raises(ValueError, match="expected 6 images, got more"):
+        mpl_predictions.write(tmp_path, (logits,), (6, 3))
+
+
+def test_a_file_that_does_not_fit_is_named(tmp_path):
+    path = tmp_path / "p.npy"
+    np.save(path, np.zeros((4, 3), np.float16))
+    with pytest.raises(ConfigError, match=r"data\.predictions: expected a file .* 5 images"):
+        mpl_predictions.read(config(path), (5, 3))
+    path.write_bytes(b"no array")
+    with pytest.raises(ConfigError, match=r"data\.predictions"):
+        mpl_predictions.read(config(path), (4, 3))
+    with pytest.raises(ConfigError, match=r"data\.predictions"):
+        mpl_predictions.read(config(), (4, 3))
+
+
+def test_one_run_writes_what_another_chooses_by(tmp_path):
+    pytest.importorskip("sklearn")
+    small = [("model.name", "perceptron"), ("model.depth", "1"), ("augment.num_ops", "0")]
+    first = configs.load(
+        "mpl/supervised:digits,smoke", [*small, ("data.write_predictions", "true")]
+    )
+    experiment = mpl_images.build(first)
+    done = train(experiment, first, tmp_path / "teacher", devices=ONE)
+    experiment.finish(done.states[0], tmp_path / "teacher")
+    path = tmp_path / "teacher" / "predictions.npy"
+    chosen = [("data.predictions", str(path)), ("data.top_per_class", "5")]
+    second = configs.load("mpl/uda:digits,smoke", [*small, *chosen])
+    data = mpl_images.build(second).phases[0].data
+    assert 5 <= len(data["unlabelled"]) <= 50
+    whole = mpl_images.build(first).phases[0].data["unlabelled"]
+    rows = mpl_splits.top_of_each_class(np.load(path), 5)
+    np.testing.assert_array_equal(data["unlabelled"], np.asarray(whole)[rows])
+    strict = configs.load("mpl/uda:digits,smoke", [*small, *chosen, ("data.confidence", "1.0")])
+    with pytest.raises(ConfigError, match=r"data\.confidence"):
+        mpl_images.build(strict)
+
+
+def test_svhn_has_the_seeds_603_thousand_unlabelled_images():
+    pixel = np.zeros((1, 1, 1, 1), np.uint8)
+
+    def part(count):
+        return np.broadcast_to(pixel, (count, 1, 1, 1)), np.zeros(count, np.int32)
+
+    names = {"train": 73_257, "test": 26_032, "extra": 531_131}
+    arrays = {}
+    for name, count in names.items():
+        arrays[f"{name}_images"], arrays[f"{name}_labels"] = part(count)
+    found = mpl_splits.split(arrays, labelled=1000, reserved=5000)
+    assert len(found.unlabelled) == len(found.hidden) == 603_388
+    assert len(found.test) == 26_032
