@@ -52,7 +52,7 @@ TABLE_5_8 = {  # Meta Pseudo Labels
     "uda_temperature": (0.8, 1.25, 0.75),
 }
 # Section 5.7.4; how many labels the other sets get is ours.
-LABELLED = {"cifar10": 4000, "svhn": 1000, "fashion_mnist": 1000, "digits": 100}
+LABELLED = {"cifar10": 4000, "svhn": 1000, "fashion_mnist": 1000, "digits": 50}
 RESERVED = {"cifar10": 5000, "svhn": 5000, "fashion_mnist": 0, "digits": 0}
 
 
@@ -107,7 +107,7 @@ def _shared() -> dict[str, Any]:
         "deterministic": False,
         "data": {
             "name": "digits",
-            "labelled": 100,
+            "labelled": 50,
             "reserved": 0,
             "same": False,
             "all_labels": False,
@@ -193,10 +193,11 @@ def _fill(config: ConfigDict, column: dict[str, float]) -> None:
 def _small(config: ConfigDict, size: str) -> None:
     """What a laptop finishes: few labels, WideResNet-10, thousands of steps."""
     small = size == "digits"
-    main = 3000 if small else 10_000
+    main = 2000 if small else 10_000
     first = main if config.stages.teacher else 0
     last = 200 if config.stages.finetune else 0
-    config.update({"steps": first + main + last, "batch_size": 64, "warmup": 100})
+    config.update({"steps": first + main + last, "batch_size": 32 if small else 64})
+    config.warmup = 100
     config.stages.update({"teacher": first, "finetune": last})
     config.update({"chunk": 20, "eval_every": 500, "checkpoint_every": 500})
     config.model.update({"depth": 10, "width": 1 if small else 2, "decay": 0.99})

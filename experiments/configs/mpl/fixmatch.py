@@ -7,7 +7,7 @@ number: accuracy on the 297 test digits; none is recorded yet.
 The seed only quotes its result; it has the settings of UDA here, FixMatch's own threshold 0.95, and
 its average of the parameters.
 
-Sizes: digits (100 labels), fashion_mnist (1,000), cifar10 (4,000), svhn (1,000). Presets: `paper`
+Sizes: digits (50 labels), fashion_mnist (1,000), cifar10 (4,000), svhn (1,000). Presets: `paper`
 (WideResNet-28-2 and the seed's numbers), `cpu` (WideResNet-10), `smoke` (seconds).
 """
 

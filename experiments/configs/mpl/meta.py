@@ -10,7 +10,7 @@ uda, supervised or none; `--config.meta.feedback` is cosine (the seed's), dot, d
 or exact; `--config.data.same=true --config.augment.num_ops=0 --config.meta.teacher=supervised` is
 the regularisation of table 5.9.
 
-Sizes: digits (100 labels), fashion_mnist (1,000), cifar10 (4,000), svhn (1,000). Presets: `paper`
+Sizes: digits (50 labels), fashion_mnist (1,000), cifar10 (4,000), svhn (1,000). Presets: `paper`
 (WideResNet-28-2 and the seed's numbers), `cpu` (WideResNet-10), `smoke` (seconds).
 """
 

@@ -8,7 +8,7 @@ Three stages: the teacher on labelled images; a new network on its distributions
 finetuning. All but the fixed teacher is as in `mpl/reduced`, whose control this is: Noisy Student
 itself also learns from labelled images along the way (Xie et al. 2020b).
 
-Sizes: digits (100 labels), fashion_mnist (1,000), cifar10 (4,000), svhn (1,000). Presets: `paper`
+Sizes: digits (50 labels), fashion_mnist (1,000), cifar10 (4,000), svhn (1,000). Presets: `paper`
 (WideResNet-28-2 and the seed's numbers), `cpu` (WideResNet-10), `smoke` (seconds).
 """
 

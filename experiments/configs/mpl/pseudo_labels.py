@@ -7,7 +7,7 @@ number: accuracy on the 297 test digits; none is recorded yet.
 Two stages: the teacher on labelled images, then a new network on these and on images whose label
 the teacher is sure of.
 
-Sizes: digits (100 labels), fashion_mnist (1,000), cifar10 (4,000), svhn (1,000). Presets: `paper`
+Sizes: digits (50 labels), fashion_mnist (1,000), cifar10 (4,000), svhn (1,000). Presets: `paper`
 (WideResNet-28-2 and the seed's numbers), `cpu` (WideResNet-10), `smoke` (seconds).
 """
 

@@ -8,7 +8,7 @@ Three stages: a teacher on labelled images, whose distributions are kept; a stud
 teacher that adapts them by feedback; finetuning. The seed's table 5.11 has EfficientNet-B0, 45,000
 labels and images of TinyImages, which was withdrawn; `paper` has the settings of CIFAR-10-4K.
 
-Sizes: digits (100 labels), fashion_mnist (1,000), cifar10 (4,000), svhn (1,000). Presets: `paper`
+Sizes: digits (50 labels), fashion_mnist (1,000), cifar10 (4,000), svhn (1,000). Presets: `paper`
 (WideResNet-28-2 and the seed's numbers), `cpu` (WideResNet-10), `smoke` (seconds).
 """
 

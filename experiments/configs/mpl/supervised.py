@@ -7,7 +7,7 @@ number: accuracy on the 297 test digits; none is recorded yet.
 RandAugment on the labelled images; `--config.method=mixup`, `--config.smoothing=0.1` and
 `--config.augment.labelled=weak` are its variants, `--config.data.all_labels=true` the headroom.
 
-Sizes: digits (100 labels), fashion_mnist (1,000), cifar10 (4,000), svhn (1,000). Presets: `paper`
+Sizes: digits (50 labels), fashion_mnist (1,000), cifar10 (4,000), svhn (1,000). Presets: `paper`
 (WideResNet-28-2 and the seed's numbers), `cpu` (WideResNet-10), `smoke` (seconds).
 """
 
