@@ -77,81 +77,19 @@ def channels(base: int, factor: float) -> int:
     return rounded + 8 if rounded < 0.9 * wanted else rounded
 
 
-class EfficientNet(nn.Module):
-    """Mobile inverted bottlenecks with squeeze and excitation, swish and stochastic depth.
+class _Layers(nn.Module):
+    """Convolutions and batch normalization as all blocks have them; see `EfficientNet`."""
 
-    Attributes:
-        scale: width and depth factors.
-        classes: K.
-        dropout: rate before the logits.
-        survival: block i of n is kept with probability 1 - (1 - survival) i / n in training, the
-            first always (0.8 in the published networks).
-        decay: of batch normalization's averages (0.99 in the seed and the published networks).
-        dtype: of the convolutions; parameters, averages and logits stay float32.
-        native: leave the gradients of convolutions to the compiler: for accelerators, where they
-            need less memory than those of `mpl.models.convolution`.
-    """
+    decay: float
+    dtype: jnp.dtype
+    native: bool
 
-    scale: Scale
-    classes: int
-    dropout: float
-    survival: float = 0.8
-    decay: float = 0.99
-    dtype: jnp.dtype = jnp.float32
-    native: bool = False
-
-    @nn.compact
-    def __call__(
-        self, images: Float[Array, "batch height width channel"], *, train: bool = False
-    ) -> Float[Array, "batch classes"]:
-        """Logits; see the class."""
-        width, depth = self.scale.width, self.scale.depth
-        x = self._conv(channels(32, width), 3, 2)(images)
-        x = nn.swish(self._norm(train)(x))
-        repeats = [math.ceil(stage.blocks * depth) for stage in STAGES]
-        total, done = sum(repeats), 0
-        for stage, count in zip(STAGES, repeats, strict=True):
-            for block in range(count):
-                kept = 1.0 - (1.0 - self.survival) * done / total
-                out = channels(stage.channels, width)
-                x = self._block(x, stage, out, 1 if block else stage.stride, kept, train)
-                done += 1
-        x = nn.swish(self._norm(train)(self._conv(channels(1280, width), 1)(x)))
-        x = jnp.mean(x, axis=(1, 2)).astype(jnp.float32)
-        x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        return nn.Dense(self.classes)(x)
-
-    def _block(
-        self, x: Array, stage: Stage, out: int, stride: int, kept: float, train: bool
-    ) -> Array:
-        inner = x.shape[-1] * stage.expand
-        y = x
-        if stage.expand > 1:
-            y = nn.swish(self._norm(train)(self._conv(inner, 1)(y)))
-        y = self._conv(inner, stage.kernel, stride, groups=inner)(y)
-        y = nn.swish(self._norm(train)(y))
-        # A quarter of the block's *input* channels, as in the published code.
-        squeezed = jnp.mean(y, axis=(1, 2), keepdims=True)
-        squeezed = nn.swish(self._conv(max(1, x.shape[-1] // 4), 1, bias=True)(squeezed))
-        y = y * nn.sigmoid(self._conv(inner, 1, bias=True)(squeezed))
-        y = self._norm(train)(self._conv(out, 1)(y))
-        if x.shape != y.shape:
-            return y
-        return x + self._keep(y, kept, train)
-
-    def _keep(self, y: Array, kept: float, train: bool) -> Array:
-        """Drops the whole block of some images (Huang et al. 2016)."""
-        if not train or kept >= 1.0:
-            return y
-        mask = jax.random.bernoulli(self.make_rng("dropout"), kept, (len(y), 1, 1, 1))
-        return jnp.where(mask, y / kept, 0.0).astype(y.dtype)
-
-    def _norm(self, train: bool) -> nn.BatchNorm:
+    def norm(self, train: bool) -> nn.BatchNorm:
         return nn.BatchNorm(
             use_running_average=not train, momentum=self.decay, epsilon=1e-3, dtype=self.dtype
         )
 
-    def _conv(
+    def conv(
         self, features: int, kernel: int, stride: int = 1, *, groups: int = 1, bias: bool = False
     ) -> nn.Conv:
         return nn.Conv(
@@ -165,6 +103,79 @@ class EfficientNet(nn.Module):
             conv_general_dilated=None if self.native else conv_general_dilated,
             dtype=self.dtype,
         )
+
+
+class _Block(_Layers):
+    stage: Stage
+    out: int
+    stride: int
+
+    @nn.compact
+    def __call__(self, x: Array, kept: Array, train: bool) -> Array:
+        inner = x.shape[-1] * self.stage.expand
+        y = x
+        if self.stage.expand > 1:
+            y = nn.swish(self.norm(train)(self.conv(inner, 1)(y)))
+        y = self.conv(inner, self.stage.kernel, self.stride, groups=inner)(y)
+        y = nn.swish(self.norm(train)(y))
+        # A quarter of the block's *input* channels, as in the published code.
+        squeezed = jnp.mean(y, axis=(1, 2), keepdims=True)
+        squeezed = nn.swish(self.conv(max(1, x.shape[-1] // 4), 1, bias=True)(squeezed))
+        y = y * nn.sigmoid(self.conv(inner, 1, bias=True)(squeezed))
+        y = self.norm(train)(self.conv(self.out, 1)(y))
+        if x.shape != y.shape:
+            return y
+        if train:  # drops the whole block of some images (Huang et al. 2016)
+            mask = jax.random.bernoulli(self.make_rng("dropout"), kept, (len(y), 1, 1, 1))
+            y = jnp.where(mask, y / kept.astype(y.dtype), jnp.zeros((), y.dtype))
+        return x + y.astype(x.dtype)
+
+
+# Blocks of one kind are traced once: L2 has 88 of 14 kinds.
+_TracedOnce = nn.jit(_Block, static_argnums=(3,))
+
+
+class EfficientNet(_Layers):
+    """Mobile inverted bottlenecks with squeeze and excitation, swish and stochastic depth.
+
+    Attributes:
+        decay: of batch normalization's averages (0.99 in the seed and the published networks).
+        dtype: of the convolutions; parameters, averages and logits stay float32.
+        native: leave the gradients of convolutions to the compiler: for accelerators, where they
+            need less memory than those of `mpl.models.convolution`.
+        scale: width and depth factors.
+        classes: K.
+        dropout: rate before the logits.
+        survival: block i of n is kept with probability 1 - (1 - survival) i / n in training, the
+            first always (0.8 in the published networks).
+    """
+
+    scale: Scale
+    classes: int
+    dropout: float
+    survival: float = 0.8
+
+    @nn.compact
+    def __call__(
+        self, images: Float[Array, "batch height width channel"], *, train: bool = False
+    ) -> Float[Array, "batch classes"]:
+        """Logits; see the class."""
+        width, depth = self.scale.width, self.scale.depth
+        x = nn.swish(self.norm(train)(self.conv(channels(32, width), 3, 2)(images)))
+        repeats = [math.ceil(stage.blocks * depth) for stage in STAGES]
+        total, done = sum(repeats), 0
+        for stage, count in zip(STAGES, repeats, strict=True):
+            out = channels(stage.channels, width)
+            for place in range(count):
+                kept = jnp.asarray(1.0 - (1.0 - self.survival) * done / total, jnp.float32)
+                stride = 1 if place else stage.stride
+                options = (self.decay, self.dtype, self.native, stage, out, stride)
+                x = _TracedOnce(*options, name=f"block_{done}")(x, kept, train)
+                done += 1
+        x = nn.swish(self.norm(train)(self.conv(channels(1280, width), 1)(x)))
+        x = jnp.mean(x, axis=(1, 2)).astype(jnp.float32)
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        return nn.Dense(self.classes)(x)
 
 
 def efficientnet(
@@ -187,5 +198,5 @@ def efficientnet(
         raise ValueError(f"name: expected one of {', '.join(SCALES)}; got {name!r}")
     scale = SCALES[name]
     rate = scale.dropout if dropout is None else dropout
-    module = EfficientNet(scale, classes, rate, survival, decay, dtype, native)
+    module = EfficientNet(decay, dtype, native, scale, classes, rate, survival)
     return network(module, shape or (scale.resolution, scale.resolution, 3))

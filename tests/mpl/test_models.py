@@ -1,5 +1,6 @@
 """Parameter counts against the published ones, and what every network promises."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -78,7 +79,10 @@ SMALL = {
     "wide_resnet": wide_resnet.wide_resnet((8, 8, 3), depth=10, width=1, base=4, dropout=0.3),
     "resnet": network.network(resnet.ResNet((1, 1, 1, 1), 10, dropout=0.3, base=4), (32, 32, 3)),
     "efficientnet": network.network(
-        efficientnet.EfficientNet(efficientnet.Scale(0.2, 0.3, 32, 0.2), 10, 0.3), (32, 32, 3)
+        efficientnet.EfficientNet(
+            0.99, jnp.float32, False, efficientnet.Scale(0.2, 0.3, 32, 0.2), 10, 0.3
+        ),
+        (32, 32, 3),
     ),
 }
 
@@ -104,6 +108,30 @@ def test_training_draws_and_moves_averages_and_evaluation_does_neither(name):
     # Evaluation treats each input alone.
     alone, _ = net.apply(params, stats, inputs[:1], train=False)
     np.testing.assert_allclose(still[:1], alone, rtol=2e-4, atol=2e-4)
+
+
+class _SideBySide(nn.Module):
+    """Two blocks of one kind on the same input."""
+
+    @nn.compact
+    def __call__(self, x, kept):
+        options = (0.99, jnp.float32, False, efficientnet.Stage(6, 8, 1, 1, 3), 8, 1)
+        blocks = [efficientnet._TracedOnce(*options, name=f"block_{i}") for i in range(2)]
+        return [block(x, kept, True) - x for block in blocks]
+
+
+def test_blocks_that_share_a_trace_drop_images_of_their_own():
+    x = jax.random.normal(jax.random.key(0), (64, 4, 4, 8))
+    module, keys = _SideBySide(), {"params": jax.random.key(1), "dropout": jax.random.key(2)}
+    half = jnp.asarray(0.5)
+    variables = module.init(keys, x, half)
+    (one, other), _ = module.apply(variables, x, half, rngs=keys, mutable=["batch_stats"])
+    dropped = [np.asarray(jnp.all(y == 0, axis=(1, 2, 3))) for y in (one, other)]
+    assert all(16 < each.sum() < 48 for each in dropped)
+    assert np.any(dropped[0] != dropped[1])
+    assert not np.allclose(*[np.asarray(y)[~(dropped[0] | dropped[1])] for y in (one, other)])
+    kept = module.apply(variables, x, jnp.asarray(1.0), rngs=keys, mutable=["batch_stats"])[0][0]
+    assert not np.any(np.all(np.asarray(kept) == 0, axis=(1, 2, 3)))
 
 
 def test_bad_names():
