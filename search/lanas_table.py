@@ -1,0 +1,250 @@
+"""LaNAS on a table of all points, compiled, and vmapped over seeds.
+
+The same search as `lanas.searcher` with `pi_random`, for a space so small that each point's reward
+is known: sampling in a region is then exact, a uniform draw from the rows of the table that lie in
+it and were not asked for. It draws other random numbers than the ask/tell form, so the two agree in
+distribution, and row by row with the slow NumPy oracle in the tests.
+
+Source: Wang 2022, chapter 4; the benchmark protocol of its section 4.3.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from search import bandit
+from search.bandit import Form
+from search.linear_tree import RIDGE
+
+
+class Settings(NamedTuple):
+    """As the arguments of `lanas.searcher`; `select_every` divides `budget - num_init`."""
+
+    height: int = 5
+    c: float = 0.1
+    form: Form = "algorithm"
+    num_init: int = 50
+    select_every: int = 20
+
+
+class _Tree(NamedTuple):
+    weights: Float[Array, "inner hot"]
+    offsets: Float[Array, " inner"]
+    split: Bool[Array, " inner"]
+
+
+@partial(jax.jit, static_argnames=("budget", "settings", "together"))
+def search(
+    encodings: Float[Array, "row hot"],
+    values: Float[Array, " row"],
+    keys: Key[Array, " seed"],
+    *,
+    budget: int,
+    settings: Settings,
+    together: int = 8,
+) -> Int[Array, "seed budget"]:
+    """Which rows each seed asks for, in order; no row twice.
+
+    Args:
+        encodings: of all points, one a row.
+        values: their rewards.
+        keys: one a seed; consumed.
+        budget: evaluations a seed, the first `num_init` of them random.
+        settings: of the search.
+        together: seeds that are run as one batch; memory grows with it.
+
+    Raises:
+        ValueError: a setting out of range.
+    """
+    check(settings, budget, encodings.shape[0])
+    one = partial(_search, encodings, values, budget=budget, settings=settings)
+    return jax.lax.map(one, keys, batch_size=together)
+
+
+def check(settings: Settings, budget: int, rows: int) -> None:
+    """Checks settings against the budget and the size of the table.
+
+    Raises:
+        ValueError: names what is out of range.
+    """
+    bandit.check(settings.c, settings.form)
+    if settings.height < 1:
+        raise ValueError(f"height: expected at least 1, got {settings.height}")
+    if settings.num_init < 1 or settings.select_every < 1:
+        got = (settings.num_init, settings.select_every)
+        raise ValueError(f"num_init, select_every: expected at least 1, got {got}")
+    if not settings.num_init <= budget <= rows:
+        raise ValueError(f"budget: expected {settings.num_init} to {rows}, got {budget}")
+    if (budget - settings.num_init) % settings.select_every:
+        raise ValueError(
+            f"budget: expected num_init = {settings.num_init} and a multiple of select_every = "
+            f"{settings.select_every} more, got {budget}"
+        )
+
+
+def _search(
+    encodings: Float[Array, "row hot"],
+    values: Float[Array, " row"],
+    key: Key[Array, ""],
+    *,
+    budget: int,
+    settings: Settings,
+) -> Int[Array, " budget"]:
+    rows = encodings.shape[0]
+    first, rest = jax.random.split(key)
+    start = jax.random.permutation(first, rows)[: settings.num_init].astype(jnp.int32)
+    draws = jax.random.uniform(rest, (budget - settings.num_init,))
+    asked = jnp.zeros(budget, jnp.int32).at[: settings.num_init].set(start)
+    seen = jnp.zeros(rows, bool).at[start].set(True)
+    where = _ancestry(settings.height)
+
+    def learn_and_select(
+        carry: tuple[Array, Array, Array], drawn: Float[Array, " select"]
+    ) -> tuple[tuple[Array, Array, Array], None]:
+        asked, seen, count = carry
+        known = jnp.arange(budget) < count
+        tree = _learn(encodings[asked], values[asked], known, settings.height)
+        leaves = _route(tree, encodings, settings.height)  # [row]
+        visited = where[leaves[asked]] & known[:, None]  # [budget, node]
+        visits = visited.sum(0).astype(jnp.float32)
+        total = jnp.where(visited, values[asked][:, None], 0.0).sum(0)
+
+        def step(carry: Any, uniform: Float[Array, ""]) -> tuple[Any, None]:
+            asked, seen, count, visits, total = carry
+            node = _select(tree, visits, total, settings)
+            row = _draw(where, leaves, seen, node, uniform)
+            on_path = where[leaves[row]].astype(jnp.float32)
+            return (
+                asked.at[count].set(row),
+                seen.at[row].set(True),
+                count + 1,
+                visits + on_path,
+                total + on_path * values[row],
+            ), None
+
+        (asked, seen, count, _, _), _ = jax.lax.scan(
+            step, (asked, seen, count, visits, total), drawn
+        )
+        return (asked, seen, count), None
+
+    begun = (asked, seen, jnp.int32(settings.num_init))
+    (asked, _, _), _ = jax.lax.scan(
+        learn_and_select, begun, draws.reshape(-1, settings.select_every)
+    )
+    return asked
+
+
+def _ancestry(height: int) -> Bool[Array, "node node"]:
+    """Whether the second node is on the path to the first, itself included."""
+    nodes = 2**height - 1
+    heap = jnp.arange(1, nodes + 1)
+    above = jnp.stack([heap >> level for level in range(height)])  # [level, node]
+    return (above[:, :, None] == heap[None, None, :]).any(0)
+
+
+def _learn(
+    encodings: Float[Array, "budget hot"],
+    values: Float[Array, " budget"],
+    known: Bool[Array, " budget"],
+    height: int,
+) -> _Tree:
+    """As `linear_tree.learn`, all nodes of a level at once."""
+    hot, inner = encodings.shape[1], 2 ** (height - 1) - 1
+    tree = _Tree(jnp.zeros((inner, hot)), jnp.zeros(inner), jnp.zeros(inner, bool))
+    nodes = jnp.zeros(values.shape[0], jnp.int32)
+    going = known
+    for level in range(height - 1):
+        at = jnp.arange(2**level - 1, 2 ** (level + 1) - 1)
+        member = (going[None] & (nodes[None] == at[:, None])).astype(jnp.float32)  # [node, sample]
+        weights, offsets, split = jax.vmap(partial(_fit, encodings, values))(member)
+        tree = _Tree(
+            tree.weights.at[at].set(weights),
+            tree.offsets.at[at].set(offsets),
+            tree.split.at[at].set(split),
+        )
+        nodes, going = _down(tree, encodings, nodes, going)
+    return tree
+
+
+def _fit(
+    encodings: Float[Array, "sample hot"],
+    values: Float[Array, " sample"],
+    member: Float[Array, " sample"],
+) -> tuple[Float[Array, " hot"], Float[Array, ""], Bool[Array, ""]]:
+    size = member.sum()
+    safe = jnp.maximum(size, 1.0)
+    centre, mean = member @ encodings / safe, member @ values / safe
+    centred = (encodings - centre[None]) * member[:, None]
+    gram = centred.T @ centred + RIDGE * safe * jnp.eye(encodings.shape[1])
+    slope = jax.scipy.linalg.solve(gram, centred.T @ (values - mean), assume_a="pos")
+    offset = -(slope @ centre)
+    left = ((encodings @ slope + offset) > 0).astype(jnp.float32) @ member
+    split = (size >= 2) & (left > 0) & (left < size)
+    return slope, offset, split
+
+
+def _down(
+    tree: _Tree,
+    encodings: Float[Array, "n hot"],
+    nodes: Int[Array, " n"],
+    going: Bool[Array, " n"],
+) -> tuple[Int[Array, " n"], Bool[Array, " n"]]:
+    """Moves points one level down where their node is split."""
+    going = going & tree.split[nodes]
+    scores = jnp.take_along_axis(encodings @ tree.weights.T, nodes[:, None], 1)[:, 0]
+    good = scores + tree.offsets[nodes] > 0
+    return jnp.where(going, 2 * nodes + jnp.where(good, 1, 2), nodes), going
+
+
+def _route(tree: _Tree, encodings: Float[Array, "row hot"], height: int) -> Int[Array, " row"]:
+    scores = encodings @ tree.weights.T + tree.offsets[None]  # [row, inner]
+    nodes = jnp.zeros(encodings.shape[0], jnp.int32)
+    going = jnp.ones(encodings.shape[0], bool)
+    for _ in range(height - 1):
+        going = going & tree.split[nodes]
+        good = jnp.take_along_axis(scores, nodes[:, None], 1)[:, 0] > 0
+        nodes = jnp.where(going, 2 * nodes + jnp.where(good, 1, 2), nodes)
+    return nodes
+
+
+def _select(
+    tree: _Tree, visits: Float[Array, " node"], total: Float[Array, " node"], settings: Settings
+) -> Int[Array, ""]:
+    mean = total / jnp.maximum(visits, 1.0)
+    node, going = jnp.int32(0), jnp.bool_(True)
+    for _ in range(settings.height - 1):
+        going = going & tree.split[node]
+        children = 2 * node + jnp.array([1, 2], jnp.int32)
+        bound = bandit.upper_bound(
+            mean[children], visits[node], visits[children],
+            c=settings.c, form=settings.form, xp=jnp,
+        )  # fmt: skip
+        node = jnp.where(going, children[jnp.argmax(bound)], node)
+    return node
+
+
+def _draw(
+    where: Bool[Array, "node node"],
+    leaves: Int[Array, " row"],
+    seen: Bool[Array, " row"],
+    node: Int[Array, ""],
+    uniform: Float[Array, ""],
+) -> Int[Array, ""]:
+    """A row of the node's region that was not seen; of its parent's where there is none."""
+
+    def count(node: Int[Array, ""]) -> Int[Array, ""]:
+        return (where[leaves, node] & ~seen).sum()
+
+    node = jax.lax.while_loop(lambda node: (count(node) == 0) & (node > 0), _above, node)
+    free = jnp.cumsum(where[leaves, node] & ~seen)
+    rank = (uniform * free[-1].astype(uniform.dtype)).astype(free.dtype)
+    return jnp.searchsorted(free, jnp.minimum(rank + 1, free[-1])).astype(jnp.int32)
+
+
+def _above(node: Int[Array, ""]) -> Int[Array, ""]:
+    return (node - 1) // 2
