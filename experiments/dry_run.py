@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,10 +15,14 @@ from experiments.schedule import check_phases
 from experiments.structure import batch_rows, count, leaf_names
 
 PyTree = Any
+_LONGEST = 200  # lines of a table
 
 
 def describe(experiment: Experiment | Search, config: Any, devices: Sequence[Any]) -> str:
-    """Returns the resolved config, the state's shapes and sizes, the phases and FLOPs an update.
+    """Returns the config, the state's shapes and sizes, the phases, FLOPs and bytes an update.
+
+    Bytes of a step are those of its arguments and of the arrays between its operations that are
+    alive at once (`parallel.liveness`), on all devices together; the compiler's fusion needs less.
 
     Of a search: the config, the budget and the first trial, which is asked for and not evaluated.
 
@@ -32,13 +37,12 @@ def describe(experiment: Experiment | Search, config: Any, devices: Sequence[Any
     lines = [*_config(config), "", "state:", *_table(state)]
     values, size = count(state)
     lines.append(f"  {values:,} values, {size:,} bytes" + _times(config.num_seeds))
-    if hasattr(state, "params"):
-        lines.append(f"  {count(state.params)[0]:,} parameters")
+    lines += _parameters(state)
     order = "in a cycle" if experiment.cycle else "in sequence"
     lines += ["", f"{config.steps:,} steps on {len(devices)} device(s); phases {order}:"]
     for index, phase in enumerate(experiment.phases):
         batch = programs.abstract_batch(index, config.seed)
-        lines.append(f"  {phase.name}: {phase.steps:,} steps, {_flops(phase.update, state, batch)}")
+        lines.append(f"  {phase.name}: {phase.steps:,} steps, {_cost(phase.update, state, batch)}")
         lines += ["  " + line for line in _table(batch, "batch.")]
         lines.append(f"    {batch_rows(batch):,} items an update")
     lines += ["", "dry run: nothing was written"]
@@ -64,6 +68,8 @@ def _config(config: Any) -> list[str]:
 
 def _table(tree: PyTree, prefix: str = "") -> list[str]:
     names = [prefix + name for name in leaf_names(tree)]
+    if len(names) > _LONGEST:
+        return _short_table(names, jax.tree.leaves(tree))
     width = max(map(len, names), default=0)
     return [
         f"  {name:{width}}  {leaf.dtype}{list(leaf.shape)}"
@@ -71,13 +77,51 @@ def _table(tree: PyTree, prefix: str = "") -> list[str]:
     ]
 
 
+def _short_table(names: list[str], leaves: list[Any]) -> list[str]:
+    """Leaves under their common beginnings, as far as these tell them apart in a few lines."""
+    depth = 1
+    while len({_start(name, depth + 1) for name in names}) <= _LONGEST // 4:
+        depth += 1
+    groups: dict[str, list[Any]] = {}
+    for name, leaf in zip(names, leaves, strict=True):
+        groups.setdefault(_start(name, depth), []).append(leaf)
+    width = max(map(len, groups))
+    lines = []
+    for name, found in groups.items():
+        values, size = count(found)
+        lines.append(f"  {name:{width}}  {len(found)} leaves, {values:,} values, {size:,} bytes")
+    return lines
+
+
+def _start(name: str, depth: int) -> str:
+    return ".".join(name.split(".")[:depth])
+
+
+def _parameters(state: PyTree) -> list[str]:
+    """How many parameters each network of a state has: what lies under a field `params`."""
+    totals: dict[str, int] = {}
+    for name, leaf in zip(leaf_names(state), jax.tree.leaves(state), strict=True):
+        found = re.match(r"(?:(.*?)\.)?params(?:\.|$)", name)
+        if found:
+            where = found.group(1) or ""
+            totals[where] = totals.get(where, 0) + leaf.size
+    return [
+        f"  {total:,} parameters" + (f" in {where}" if where else "")
+        for where, total in totals.items()
+    ]
+
+
 def _times(num_seeds: int) -> str:
     return f" for each of {num_seeds} seeds" if num_seeds > 1 else ""
 
 
-def _flops(update: Any, state: PyTree, batch: PyTree) -> str:
+def _cost(update: Any, state: PyTree, batch: PyTree) -> str:
     try:
-        from parallel.jaxpr import cost
+        from parallel.jaxpr import jaxpr_cost, trace
+        from parallel.liveness import peak_bytes
     except ImportError:
         return "FLOPs unknown (parallel.jaxpr is not there)"
-    return f"{cost(update, state, batch).flops:.3g} FLOPs a step"
+    program = trace(update, state, batch)
+    found = jaxpr_cost(program)
+    size = found.argument_bytes + peak_bytes(program)
+    return f"{found.flops:.3g} FLOPs a step, {size:.3g} bytes at once"

@@ -23,6 +23,8 @@ class Phase(NamedTuple):
       data: resident arrays, an argument of the compiled step (a closure would bake them into it).
       enter: host `(state) -> state`, deterministic, called where the run stands at the first step
         of this phase (relabel, back-translate). Shapes, dtypes, `step` and `key` stay as they are.
+      like: of a host function: shapes and dtypes (`jax.ShapeDtypeStruct`) of a whole batch over all
+        hosts, where making one only to look at it would take long, or data that is not here.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Phase(NamedTuple):
     batch: Callable[..., Any]
     data: PyTree = None
     enter: Callable[[PyTree], PyTree] | None = None
+    like: PyTree = None
 
 
 class Experiment(NamedTuple):
@@ -47,6 +50,9 @@ class Experiment(NamedTuple):
       headline: the evaluated metric that ranks checkpoints, and "max" or "min".
       finish: host `(state, workdir) -> result rows`, after the last step; may write pictures into
         workdir. It can be called again on a finished run.
+      prepare: host `()`, before a run and not for `--dry_run`: opens what host batches and
+        `evaluate` read, so that what is missing is said before anything is written. They open it
+        themselves where it was not called.
     """
 
     init: Callable[[Any], PyTree]
@@ -55,6 +61,7 @@ class Experiment(NamedTuple):
     evaluate: Callable[[PyTree, int], dict[str, float]]
     headline: tuple[str, str]
     finish: Callable[[PyTree, Any], list[dict[str, Any]]] | None = None
+    prepare: Callable[[], None] | None = None
 
 
 class Search(NamedTuple):

@@ -2,7 +2,8 @@
 
 The state holds every stage's own state from the start, so that its shape never changes, and the
 distributions that a finished stage gave to the unlabelled examples. Batches tell the rows they were
-drawn from (`rows`), by which a stage looks its targets up.
+drawn from (`rows`), by which a stage looks its targets up; or a stage makes what its learner reads
+of a batch itself (`Stage.view`), and no targets are kept.
 """
 
 from __future__ import annotations
@@ -30,13 +31,14 @@ class State:
         step: int32 scalar, updates of all stages.
         key: of the run.
         stages: each stage's own state.
-        targets: float32 `[unlabelled, classes]`, a finished stage's distributions; zeros before.
+        targets: float32 `[unlabelled, classes]`, a finished stage's distributions; zeros before;
+            `()` where none are kept.
     """
 
     step: Array
     key: Array
     stages: tuple[PyTree, ...]
-    targets: Array
+    targets: PyTree
 
 
 class Stage(NamedTuple):
@@ -46,9 +48,11 @@ class Stage(NamedTuple):
         name: of the phase.
         learner: its `Learner`.
         steps: how many.
-        batch: traced `(data, key, step) -> batch`, a dict with `rows`.
+        batch: traced `(data, key, step) -> batch`, a dict with `rows`; or host
+            `(seed, step) -> batch`.
         enter: `(State) -> State` before its first update, or `None`.
-        classes: width of the targets.
+        view: traced `(State, batch) -> batch` of the learner; `None` looks `targets` up at `rows`.
+        like: shapes of a host batch (`Phase.like`).
     """
 
     name: str
@@ -56,9 +60,11 @@ class Stage(NamedTuple):
     steps: int
     batch: Callable[..., PyTree]
     enter: Callable[[State], State] | None = None
+    view: Callable[[State, PyTree], PyTree] | None = None
+    like: PyTree = None
 
 
-def init(stages: Sequence[Stage], targets: tuple[int, int], key: Array) -> State:
+def init(stages: Sequence[Stage], targets: tuple[int, int] | None, key: Array) -> State:
     """The state before the first update; stage i starts from its own part of the key."""
     return State(
         step=jnp.zeros((), jnp.int32),
@@ -67,25 +73,37 @@ def init(stages: Sequence[Stage], targets: tuple[int, int], key: Array) -> State
             stage.learner.init(jax.random.fold_in(key, 10 + index))
             for index, stage in enumerate(stages)
         ),
-        targets=jnp.zeros(targets),
+        targets=() if targets is None else jnp.zeros(targets),
     )
 
 
 def phases(stages: Sequence[Stage], data: PyTree) -> tuple[Phase, ...]:
-    """The runner's phases, all on the same resident data."""
+    """The runner's phases, all on the same resident data, or fed by the host (`data=None`)."""
     return tuple(
         Phase(
-            stage.name, stage.steps, _update(index, stage.learner), stage.batch, data, stage.enter
+            stage.name,
+            stage.steps,
+            _update(index, stage.learner, stage.view or _with_targets),
+            stage.batch,
+            data,
+            stage.enter,
+            stage.like,
         )
         for index, stage in enumerate(stages)
     )
 
 
-def _update(index: int, learner: Learner) -> Callable[[State, PyTree], tuple[State, Metrics]]:
-    def update(state: State, batch: dict[str, Any]) -> tuple[State, Metrics]:
-        batch = dict(batch)
-        batch["targets"] = state.targets[batch.pop("rows")]
-        inner, metrics = learner.update(state.stages[index], batch)
+def _with_targets(state: State, batch: dict[str, Any]) -> dict[str, Any]:
+    batch = dict(batch)
+    batch["targets"] = state.targets[batch.pop("rows")]
+    return batch
+
+
+def _update(
+    index: int, learner: Learner, view: Callable[[State, PyTree], PyTree]
+) -> Callable[[State, PyTree], tuple[State, Metrics]]:
+    def update(state: State, batch: PyTree) -> tuple[State, Metrics]:
+        inner, metrics = learner.update(state.stages[index], view(state, batch))
         inside = (*state.stages[:index], inner, *state.stages[index + 1 :])
         return dataclasses.replace(state, step=state.step + 1, stages=inside), metrics
 

@@ -100,6 +100,8 @@ class Programs:
                     f"phase {phase.name!r}: expected a host batch(seed, step), as data is None; "
                     "a traced batch(data, key, step) that needs no data has data=()"
                 )
+            if phase.like is not None:
+                return phase.like
             batch = phase.batch(seed, 0)
             hosts = jax.process_count()
             return jax.tree.map(lambda leaf: _global_struct(_as_on_device(leaf), hosts), batch)

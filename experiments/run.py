@@ -152,6 +152,8 @@ def run(flags: argparse.Namespace, config: Any) -> int:
     distributed.join(flags.coordinator, flags.process_id, flags.num_processes)
     try:
         work = build(config)
+        if isinstance(work, Experiment) and work.prepare is not None and not flags.dry_run:
+            work.prepare()
     except MissingDataset as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_USAGE

@@ -293,3 +293,53 @@ def test_an_override_without_a_value_is_named(capsys):
     with pytest.raises(SystemExit):
         run.main([f"--config={TOY}", "--config.steps", "--workdir=w"])
     assert "--config.steps has no value" in capsys.readouterr().err
+
+
+def test_what_a_run_needs_is_looked_for_before_anything_is_written(tmp_path, capsys, monkeypatch):
+    from experiments.data.registry import MissingDataset
+
+    def prepare():
+        raise MissingDataset("dataset 'photographs' is not here")
+
+    really = glue.build
+    monkeypatch.setattr(glue, "build", lambda config: really(config)._replace(prepare=prepare))
+    assert call(*command(tmp_path / "run", steps=10)) == 2
+    assert "error: dataset 'photographs'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert call(*command(tmp_path / "run", steps=10), "--dry_run") == 0
+
+
+def test_dry_run_takes_the_shapes_of_host_batches_where_they_are_given(capsys, monkeypatch):
+    import jax
+
+    def refuse(seed, step):
+        raise AssertionError("made a batch")
+
+    really = glue.build
+
+    def described(config):
+        work = really(config)
+        like = {
+            "inputs": jax.ShapeDtypeStruct((4096, 16), np.float32),
+            "targets": jax.ShapeDtypeStruct((4096,), np.float32),
+        }
+        phases = tuple(p._replace(batch=refuse, data=None, like=like) for p in work.phases)
+        return work._replace(phases=phases)
+
+    monkeypatch.setattr(glue, "build", described)
+    assert call(f"--config={TOY}", "--dry_run") == 0
+    text = capsys.readouterr().out
+    assert "4,096 items an update" in text
+    assert "bytes at once" in text
+
+
+def test_dry_run_shortens_a_long_table(capsys):
+    from experiments.dry_run import _table
+
+    leaf = np.zeros((2, 3), np.float32)
+    tree = {"net": {f"layer_{i}": {"w": leaf, "b": leaf[0]} for i in range(150)}, "step": leaf[0]}
+    lines = _table(tree)
+    assert lines == [
+        "  net   300 leaves, 1,350 values, 5,400 bytes",
+        "  step  1 leaves, 3 values, 12 bytes",
+    ]
