@@ -76,7 +76,7 @@ def make(method: str, arg: str) -> ConfigDict:
     tuned = method in ("mpl", "reduced", "noisy_student")
     steps = int(column["steps"])
     first, last = (steps if staged else 0), (1000 if tuned else 0)
-    config = ConfigDict(_shared() | {"method": method, "steps": first + steps + last})
+    config = ConfigDict(shared() | {"method": method, "steps": first + steps + last})
     config.data.update({"name": size, "labelled": LABELLED[size], "reserved": RESERVED[size]})
     config.augment.update({"operations": "svhn" if digits else "cifar", "flip": not digits})
     if method not in ("uda", "fixmatch", "mpl"):
@@ -84,7 +84,8 @@ def make(method: str, arg: str) -> ConfigDict:
     if method == "uda":
         config.uda.annealing = "linear"  # "mask out the supervised examples" (5.7.7); how is ours
     config.stages.update({"teacher": first, "finetune": last})
-    _fill(config, column)
+    fill(config, column)
+    config.data.extra = size == "svhn" and preset == "paper"
     if preset != "paper":
         _small(config, size)
     if preset == "smoke":
@@ -92,7 +93,8 @@ def make(method: str, arg: str) -> ConfigDict:
     return config
 
 
-def _shared() -> dict[str, Any]:
+def shared() -> dict[str, Any]:
+    """Every field, with a value that a method or data set may replace."""
     return {
         "experiment": "mpl_images",
         "seed": 0,
@@ -171,7 +173,8 @@ def _shared() -> dict[str, Any]:
     }
 
 
-def _fill(config: ConfigDict, column: dict[str, float]) -> None:
+def fill(config: ConfigDict, column: dict[str, float]) -> None:
+    """Sets what a column of tables 5.6 to 5.8 states, but the numbers of steps."""
     config.weight_decay = column["weight_decay"]
     config.smoothing = column["smoothing"]
     config.warmup = int(column["warmup"])

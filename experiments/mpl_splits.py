@@ -54,10 +54,10 @@ def split(
         all_labels: every image is labelled, the reserved ones too: the "full dataset" of table
             5.2, which is 50,000 images for CIFAR-10.
 
-    Images under `extra_images`, where there are any, are unlabelled ones besides. Those of SVHN
-    make "about 603,000 examples" (section 5.3.2) of all that are not labelled, 603,388; without the
-    5,000 that section 5.7.4 sets aside, they would be 598,388. So with extra images, the reserved
-    ones are unlabelled too.
+    Images under `extra_images`, where there are any, are unlabelled ones besides, but with `same`
+    or `all_labels`. Those of SVHN make "about 603,000 examples" (section 5.3.2) of all that are not
+    labelled, 603,388; without the 5,000 that section 5.7.4 sets aside, they would be 598,388. So
+    with extra images, the reserved ones are unlabelled too.
 
     Raises:
         ConfigError: there are too few images.
@@ -69,7 +69,7 @@ def split(
     start, end = (0, len(images)) if all_labels else (reserved, reserved + labelled)
     first, given = images[start:end], labels[start:end]
     rest, hidden = (first, given) if same or all_labels else (images[end:], labels[end:])
-    if "extra_images" in arrays:
+    if "extra_images" in arrays and not (same or all_labels):
         rest = np.concatenate([images[:start], rest, arrays["extra_images"]])
         hidden = np.concatenate([labels[:start], hidden, arrays["extra_labels"]])
     return Split(first, given, rest, hidden, arrays["test_images"], arrays["test_labels"])
