@@ -13,7 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments import data, pointer_training, solution_search, solver_pool, tours
-from experiments.config import ConfigError, check_bool, check_float, check_int
+from experiments.config import ConfigError, check_bool, check_int
 from experiments.experiment import Experiment, Phase
 from experiments.markdown_tables import markdown
 from experiments.results_table import mean_interval
@@ -70,7 +70,6 @@ def _check(config: ConfigDict) -> None:
                 ) from error
     check_bool(config, "finish.real_cities")
     check_int(config, "finish.search_candidates", low=1)
-    check_float(config, "finish.search_rate", positive=True)
 
 
 def _finish(config: ConfigDict, policy: Policy, state: Any, workdir: Path) -> list[dict[str, Any]]:

@@ -112,7 +112,8 @@ def _widths(config: ConfigDict, problem: Problem) -> dict[str, Any]:
 def _baseline(config: ConfigDict, problem: Problem, proposing: Policy) -> Baseline:
     if config.baseline == "critic":
         init = functools.partial(critic.init, **_widths(config, problem))
-        apply = functools.partial(critic.apply, forget_bias=config.model.forget_bias)
+        reading = {key: config.model[key] for key in ("forget_bias", "center", "spread")}
+        apply = functools.partial(critic.apply, **reading)
         return policy_gradient.critic(init, apply, optimizer(config))
     if config.baseline == "moving_average":
         return policy_gradient.moving_average(config.baseline_decay)
@@ -130,11 +131,16 @@ def _bounds(config: ConfigDict) -> tuple[float, float] | None:
 
 
 def check_finish(config: ConfigDict) -> None:
-    """Checks the fields of `config.finish` that `decode_and_sample` reads, and `eval`."""
+    """Checks `eval` and the fields of `config.finish` that all experiments of `nco` may have."""
     check_int(config, "eval.instances", low=1)
     check_int(config, "finish.instances", low=0, high=10_000)
     check_int(config, "finish.samples", low=1)
     check_float(config, "finish.temperature", positive=True)
+    for key in ("active_steps", "scratch_steps"):  # of the paper presets
+        if key in config.finish:
+            check_int(config, f"finish.{key}", low=1)
+    if "search_rate" in config.finish:
+        check_float(config, "finish.search_rate", positive=True)
 
 
 def save_model(config: ConfigDict, name: str, state: Any, workdir: Path) -> None:

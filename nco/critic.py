@@ -50,6 +50,8 @@ def apply(
     *,
     process_steps: int = 3,
     forget_bias: float = 1.0,
+    center: float = 0.0,
+    spread: float = 1.0,
 ) -> Float[Array, " batch"]:
     """Predicted reward of each instance.
 
@@ -58,9 +60,12 @@ def apply(
         inputs: the instances.
         process_steps: P.
         forget_bias: see `nco.lstm.fold`.
+        center: see `nco.lstm.fold`; the policy's, so that both read the same features.
+        spread: the same.
     """
     head = params["head"]
-    encoder = lstm.fold(params["encoder"], params["embed"], forget_bias=forget_bias)
+    reading = {"forget_bias": forget_bias, "center": center, "spread": spread}
+    encoder = lstm.fold(params["encoder"], params["embed"], **reading)
     process = lstm.fold(params["process"], forget_bias=forget_bias)
     zeros = jnp.zeros((inputs.shape[0], params["encoder"]["w_h"].shape[0]), inputs.dtype)
     states, carry = lstm.run(encoder, jnp.swapaxes(inputs, 0, 1), (zeros, zeros))

@@ -36,6 +36,16 @@ def test_finish_compares_with_solvers_and_saves_the_model(finished):
     assert worth["knap6-optimal"] == pytest.approx(np.mean(optima))
 
 
+def test_paper_preset_holds_the_seeds_values():
+    knapsacks = [configs.load(f"nco/knapsack:{n},paper") for n in (50, 100, 200)]
+    assert [each.capacity for each in knapsacks] == [12.5, 25.0, 25.0]
+    for each in knapsacks:
+        assert (each.batch_size, each.num_samples, each.baseline) == (128, 1, "critic")
+        assert (each.model.scale, each.model.clip, each.model.glimpses) == (0.08, 10.0, 1)
+        assert (each.optimizer.name, each.optimizer.learning_rate) == ("adam", 1e-3)
+        assert (each.finish.scratch_steps, each.finish.search_rate) == (5000, 1e-5)
+
+
 def test_impossible_values_name_their_key():
     for key, value in (("num_items", 0), ("capacity", -1.0), ("finish.samples", 0)):
         with pytest.raises(ConfigError, match=f"^{key}: "):

@@ -1,15 +1,19 @@
 import functools
+import inspect
 import re
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments import config as configs
 from experiments import nco_tsp, pointer_training, pretrained, results_table
 from experiments.config import ConfigError
+from nco import critic, search
 from nco.policy_gradient import moving_average, multi_sample
+from nco.problems import tsp
 from tests.contract import check_learner
 from tests.nco.test_actor_critic import make, seed_critic
 
@@ -61,14 +65,35 @@ def test_paper_preset_holds_the_seeds_values():
         "max_grad_norm": 1.0,
     }
     assert (config.model.hidden, config.model.scale, config.model.clip) == (128, 0.08, 10.0)
+    assert (config.model.embed, config.model.glimpses) == (128, 1)
     assert (config.model.center, config.model.spread, config.entropy_weight) == (0.0, 1.0, 0.0)
     finish = config.finish
     assert (finish.instances, finish.samples, finish.search_candidates) == (1000, *[1_280_000] * 2)
-    assert [configs.load(f"nco/tsp:{n},paper").finish.temperature for n in (20, 50, 100)] == [
-        2.0,
-        2.2,
-        1.5,
-    ]
+    tsps = [configs.load(f"nco/tsp:{n},paper") for n in (20, 50, 100)]
+    assert [each.finish.temperature for each in tsps] == [2.0, 2.2, 1.5]
+    assert [each.optimizer.learning_rate for each in tsps] == [1e-3, 1e-3, 1e-4]
+    assert [each.finish.search_rate for each in tsps] == [1e-5, 1e-5, 1e-6]  # a hundredth
+    assert [each.finish.active_steps for each in tsps] == [10_000] * 3
+    assert [each.finish.scratch_steps for each in tsps] == [100_000, 100_000, 200_000]
+    assert inspect.signature(critic.apply).parameters["process_steps"].default == 3
+    searched = inspect.signature(search.active_search).parameters
+    assert (searched["batch"].default, searched["decay"].default) == (128, 0.99)
+
+
+def test_the_critic_of_a_config_reads_what_the_policy_reads():
+    """Features centred and scaled by hand give what `model.center` and `model.spread` do."""
+
+    def advantage(inputs, **model):
+        overrides = [("baseline", "critic"), *((f"model.{k}", str(v)) for k, v in model.items())]
+        config = configs.load("nco/tsp:20,smoke", overrides)
+        baseline = pointer_training._baseline(config, tsp.problem, None)
+        state = baseline.init(jax.random.key(1), None, inputs)
+        return baseline.update(state, jnp.zeros((1, 4)), inputs)[0]
+
+    inputs = tsp.sample(jax.random.key(0), 4, 6)
+    found = advantage(inputs, center=0.5, spread=0.25)
+    np.testing.assert_allclose(found, advantage((inputs - 0.5) / 0.25), atol=1e-6)
+    assert np.abs(found - advantage(inputs)).max() > 1e-5
 
 
 def test_finish_compares_and_saves_a_model(tmp_path):

@@ -303,6 +303,14 @@ def test_critic_equals_the_numpy_critic():
     np.testing.assert_allclose(critic.apply(params, inputs), expected, atol=3e-6)
 
 
+def test_the_critic_reads_features_centred_and_scaled_as_the_policy_does():
+    params = critic.init(jax.random.key(5), embed=12, hidden=16, scale=0.5)
+    inputs = tsp.sample(jax.random.key(6), 4, 7)
+    expected = [oracle.critic_value(_float64(params), (_float64(x) - 0.5) / 0.3) for x in inputs]
+    found = critic.apply(params, inputs, center=0.5, spread=0.3)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_init_draws_every_parameter_from_the_seeds_interval():
     params = pointer.init(jax.random.key(0)) | {"critic": critic.init(jax.random.key(1))}
     for leaf in jax.tree.leaves(params):

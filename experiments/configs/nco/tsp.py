@@ -9,7 +9,8 @@ Sizes: 20, 50, 100 cities. Presets:
 
 - `paper`: the seed's recipe, section 2.5.1: a critic, batch 128, one sample an instance, parameters
   from U[-0.08, 0.08], and at the end 1,280,000 samples an instance. The seed does not state its
-  number of steps. For an accelerator.
+  number of steps. For an accelerator. Its Active Search takes 10,000 updates from a trained model
+  and 100,000 from scratch (200,000 at 100 cities): `experiments.nco_tables TASK --model M --paper`.
 - `cpu`: 16 instances with 8 samples each, the same number of tours a step; standardized advantages,
   an entropy bonus, Muon, features that are centred and scaled, LeCun's start, and no glimpse; at
   the end 1,280 samples an instance at temperature 1, and a comparison with solvers.
@@ -51,6 +52,9 @@ def get_config(arg: str = "") -> ConfigDict:
     )
     if size == "100":
         config.optimizer.learning_rate = 1e-4
+    if preset == "paper":  # of 128 samples each, from a trained model and from scratch
+        scratch = 200_000 if size == "100" else 100_000
+        config.finish.update({"active_steps": 10_000, "scratch_steps": scratch})
     if preset in ("cpu", "demo"):
         config.update({"batch_size": 16, "num_samples": 8, "chunk": 10})
         # The seed's interval stays for long at tours that are sorted along one direction (length
