@@ -26,7 +26,14 @@ from typing import Any
 
 import numpy as np
 
-from experiments import nco_methods, nco_tables, pointer_training, pretrained, results_table
+from experiments import (
+    nco_methods,
+    nco_tables,
+    pointer_training,
+    pretrained,
+    results_table,
+    solution_search,
+)
 from experiments.nco_methods import Options, Task
 from experiments.nco_tables import Parser
 from experiments.pretrained import Pretrained
@@ -195,7 +202,7 @@ def figure_ratios(models: Models, flags: argparse.Namespace, command: str) -> in
     panels: dict[str, dict[str, np.ndarray]] = {}
     for model, (task, loaded) in models.items():
         name = "-".join(filter(None, (task.name, loaded.config.get("learning", ""))))
-        methods = _methods(task, loaded, options)
+        methods = _methods(model, task, loaded, options)
         instances = pointer_training.public_instances(task.items, flags.instances)
         best = methods["optimal"].solve(instances).values
         for method, each in methods.items():
@@ -245,9 +252,9 @@ def figure_tours(models: Models, flags: argparse.Namespace, command: str) -> int
             raise ValueError(f"{model}: expected a network of tours, got one of {task.name}")
     folder = flags.out or results_table.RESULTS / "nco"
     folder.mkdir(parents=True, exist_ok=True)
-    for task, loaded in models.values():
+    for model, (task, loaded) in models.items():
         instances = pointer_training.public_instances(task.items, 1)
-        methods = _methods(task, loaded, options)
+        methods = _methods(model, task, loaded, options)
         found = {each: methods[each].solve(instances) for each in ("greedy", "active", "optimal")}
         shortest = min(float(each.values[0]) for each in found.values())
         for method, each in found.items():
@@ -263,10 +270,11 @@ def figure_tours(models: Models, flags: argparse.Namespace, command: str) -> int
     return 0
 
 
-def _methods(task: Task, loaded: Pretrained, options: Options) -> dict[str, nco_methods.Method]:
-    options = options._replace(temperature=nco_tables.best_temperature(task.name))
-    rate = loaded.config.get("finish", {}).get("search_rate", options.learning_rate)
-    options = options._replace(learning_rate=rate, scratch_rate=100 * rate)
+def _methods(
+    model: str, task: Task, loaded: Pretrained, options: Options
+) -> dict[str, nco_methods.Method]:
+    known = solution_search.settings(model, loaded.config, task.items)
+    options = options._replace(**known._asdict(), scratch_rate=100 * known.learning_rate)
     return nco_methods.baselines(task, options) | nco_methods.learned(task, [loaded], options)
 
 

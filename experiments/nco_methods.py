@@ -52,11 +52,13 @@ class Reached(NamedTuple):
         seconds: float64 `[instances]`, without the time to compile; instances that were solved
             together share it equally.
         actions: int32 `[instances, items]`, or `None`.
+        together: how many were solved together; the last ones may be fewer.
     """
 
     values: np.ndarray
     seconds: np.ndarray
     actions: np.ndarray | None = None
+    together: int = 1
 
 
 class Options(NamedTuple):
@@ -70,6 +72,7 @@ class Options(NamedTuple):
         perturbation: deviation, in nats, of the noise under which greedy decoding is repeated.
         active: instances for Active Search from the trained model.
         active_steps: its updates an instance, of 128 samples each.
+        active_batch: instances that a device searches at once; 0 leaves it to the device.
         learning_rate: its rate.
         scratch: instances for Active Search from an untrained model, and for random search with as
             many solutions.
@@ -88,6 +91,7 @@ class Options(NamedTuple):
     perturbation: float = 1.0
     active: int = 50
     active_steps: int = 200
+    active_batch: int = 0
     learning_rate: float = 1e-5
     scratch: int = 5
     scratch_steps: int = 1000
@@ -167,8 +171,9 @@ def learned(
     )
 
     def active(model: Model, steps: int, rate: float) -> tuple[Callable[[np.ndarray], Found], str]:
+        run = functools.partial(solution_search.active_search, at_once=options.active_batch)
         return (
-            lambda x: solution_search.active_search(model, x, steps=steps, learning_rate=rate),
+            lambda x: run(model, x, steps=steps, learning_rate=rate),
             f"{steps} updates of 128 samples, rate {rate:g}",
         )
 
@@ -215,7 +220,8 @@ def learned(
 
     def reached(solve: Callable[[np.ndarray], Found], x: np.ndarray) -> Reached:
         found = solve(x)
-        return Reached(score(task, x, found.actions), found.seconds, found.actions)
+        values = score(task, x, found.actions)
+        return Reached(values, found.seconds, found.actions, found.together)
 
     return {
         name: Method(first, functools.partial(reached, solve), how)

@@ -7,7 +7,8 @@
 
 `temperature` uses validation instances, which no table reports, and tells the T* to pass on to
 `experiments.nco_tables` (Pham 2021, section 2.5.1). `budget` is the seed's missing "Table 4":
-sampling and Active Search that are stopped early; it draws `budget.png` too. `tsplib` reads the
+sampling and Active Search that are stopped early, whose seconds are their share of the whole
+search's; it draws `budget.png` too. `tsplib` reads the
 .tsp files of a folder under TSPLIB's own rounding; a file without coordinates is scored by a solver
 and is not for the network. Gaps are to near-optimal tours (exact ones for the knapsack; published
 optima for TSPLIB).
@@ -32,7 +33,7 @@ from experiments.data import geography
 from experiments.distributed import make_cpu_devices
 from experiments.nco_methods import Options, Reached, Task
 from experiments.nco_tables import Parser
-from experiments.results_table import mean_interval
+from experiments.results_table import Interval, mean_interval
 from experiments.solution_search import Found, Model
 from nco import solvers
 
@@ -94,9 +95,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     add(
         "--temperature",
         type=float,
-        default=1.0,
         metavar="T",
-        help="budget, sizes: T (1.0)",
+        help="budget: T (the model's T*, or its finish.temperature); sizes: T (1.0)",
     )
     grid = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
     add("--grid", type=float, nargs="+", default=grid, metavar="T", help="temperature: the grid")
@@ -109,7 +109,12 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         help="sizes: of instances",
     )
     add("--steps", type=int, default=200, metavar="N", help="updates of Active Search (200)")
-    add("--learning_rate", type=float, default=1e-5, metavar="R", help="of Active Search (1e-5)")
+    add(
+        "--learning_rate",
+        type=float,
+        metavar="R",
+        help="of Active Search (the model's finish.search_rate, or 1e-5)",
+    )
     add("--folder", type=Path, metavar="DIR", help="tsplib: where the .tsp files are")
     add("--cpu_devices", type=int, metavar="N", help="split instances over N cores")
     add("--dry_run", action="store_true", help="measure, write nothing")
@@ -186,7 +191,8 @@ def budget(loaded: dict[str, pretrained.Pretrained], flags: argparse.Namespace) 
     instances = pointer_training.public_instances(task.items, max(flags.instances, flags.active))
     best = _optimum(task, instances).values
     total = 128 * flags.steps
-    draw: dict[str, Any] = {"temperature": flags.temperature}
+    known = solution_search.settings(name, each.config, task.items)
+    draw: dict[str, Any] = {"temperature": flags.temperature or known.temperature}
     rows: Rows = []
 
     def add(method: str, found: Found, points: Sequence[int]) -> None:
@@ -197,11 +203,15 @@ def budget(loaded: dict[str, pretrained.Pretrained], flags: argparse.Namespace) 
             at = int(np.searchsorted(found.considered, point))
             reached = task.sign * found.best_so_far[at].astype(np.float64)
             gap = nco_methods.gap_percent(task, reached, best[:count])
-            seconds = found.seconds * found.considered[at] / found.considered[-1]
+            # Measured for the whole search: a part's share has no interval of its own.
+            share = float(found.seconds.mean()) * found.considered[at] / found.considered[-1]
+            seconds = Interval(share, share, share, count)
+            if at == len(found.considered) - 1:
+                seconds = mean_interval(found.seconds)
             shared = {"name": f"{task.name}-{method}{point}", "unit": "instance"}
             shared |= {"config": f"model {name}"}
             rows.append(shared | {"metric": "gap_percent", "value": mean_interval(gap)})
-            rows.append(shared | {"metric": "instance_seconds", "value": mean_interval(seconds)})
+            rows.append(shared | {"metric": "instance_seconds", "value": seconds})
             print(f"{task.name}, {method}, {point}: gap {gap.mean():.3f}%", flush=True)
 
     start = instances[: flags.instances]
@@ -211,7 +221,10 @@ def budget(loaded: dict[str, pretrained.Pretrained], flags: argparse.Namespace) 
     found = solution_search.best_of_samples(model, start, num_samples=long, **draw)
     add("sample", found, [point for point in points if point <= long and point % 1280 == 0])
     found = solution_search.active_search(
-        model, instances[: flags.active], steps=flags.steps, learning_rate=flags.learning_rate
+        model,
+        instances[: flags.active],
+        steps=flags.steps,
+        learning_rate=flags.learning_rate or known.learning_rate,
     )
     add("active", found, [point for point in points if point <= total])
     return rows
@@ -263,7 +276,7 @@ def sizes(loaded: dict[str, pretrained.Pretrained], flags: argparse.Namespace) -
             draw = functools.partial(
                 solution_search.best_of_samples,
                 num_samples=flags.samples,
-                temperature=flags.temperature,
+                temperature=flags.temperature or 1.0,
             )
             searches: dict[str, Callable[..., Found]] = {
                 "greedy": solution_search.greedy,
@@ -311,10 +324,14 @@ def tsplib(loaded: dict[str, pretrained.Pretrained], flags: argparse.Namespace) 
         name = min(loaded, key=lambda n: abs(loaded[n].config["cities"] - instance.cities))
         model: Model = solution_search.of(loaded[name], name)
         points = reader.unit_square(instance)
+        known = solution_search.settings(name, loaded[name].config, instance.cities)
         searches: dict[str, Found] = {
             "greedy": solution_search.greedy(model, points),
             "active": solution_search.active_search(
-                model, points, steps=flags.steps, learning_rate=flags.learning_rate
+                model,
+                points,
+                steps=flags.steps,
+                learning_rate=flags.learning_rate or known.learning_rate,
             ),
         }
         for method, found in searches.items():

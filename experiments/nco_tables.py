@@ -3,6 +3,7 @@
     python -m experiments.nco_tables tsp20 --model nco/tsp20 --cpu_devices 2
     python -m experiments.nco_tables knap50 --model nco/knap50 --methods greedy,active --active 20
     python -m experiments.nco_tables tsp50 --model nco/tsp50 --ensemble runs/a runs/b --dry_run
+    python -m experiments.nco_tables tsp50 --model runs/paper50 --paper   # the seed's budgets
 
 Writes `experiments/results/nco/tsp.json` or `knapsack.json`: for each method the mean over
 instances with its 95% interval, `gap_percent` to the optimum of the same instances (TSP:
@@ -15,7 +16,12 @@ greedy@k (the best of k models), active (Active Search from the model), active_s
 untrained one), random (as many solutions as active_scratch); for tours optimal, christofides,
 or_tools, or_tools with simulated_annealing, tabu_search and guided_local_search, which run until
 their time limit, and proven (OR-Tools' CP-SAT, where --proven asks for it); for knapsacks optimal
-(OR-Tools' branch and bound), dynamic_programming, skip_greedy and stop_greedy.
+(OR-Tools' branch and bound), dynamic_programming (on weights that are rounded up), skip_greedy and
+stop_greedy.
+
+--paper searches as long as the seed did, by the paper preset's finish.samples, active_steps and
+scratch_steps: 1,280,000 samples, 10,000 updates from a trained model, 100,000 (200,000 at 100
+cities, 5,000 for knapsacks) from an untrained one. That is for accelerators.
 """
 
 from __future__ import annotations
@@ -30,7 +36,15 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from experiments import nco_methods, pointer_training, pretrained, results_table, seed_tables
+from experiments import config as configs
+from experiments import (
+    nco_methods,
+    pointer_training,
+    pretrained,
+    results_table,
+    seed_tables,
+    solution_search,
+)
 from experiments.distributed import make_cpu_devices
 from experiments.nco_methods import Method, Options, Task
 from experiments.results_table import mean_interval
@@ -47,6 +61,7 @@ HELP = {
     "perturbation": "noise, in nats, under which greedy decoding is repeated",
     "active": "instances for Active Search from the model",
     "active_steps": "its updates, of 128 samples each",
+    "active_batch": "instances that a device searches at once",
     "learning_rate": "its learning rate",
     "scratch": "instances for Active Search from an untrained model, and for random search",
     "scratch_steps": "updates of the former, and as many solutions of the latter",
@@ -56,10 +71,15 @@ HELP = {
     "proven": "instances for tours that are proven optimal: seconds to minutes each from 50 cities",
     "proof_limit": "seconds that a proof may take",
 }
-
-
+COUNTS = ("instances", "first", "active", "scratch", "limited", "proven")  # of instances
+MAY_BE_NONE = ("active", "active_batch", "scratch", "limited", "proven")
+PAPER = ("samples", "active_steps", "scratch_steps")  # what --paper reads of the paper preset
 UNSAID = {
-    "temperature": "the recorded T*, or 1",
+    "samples": f"{Options().samples:,}",
+    "active_steps": str(Options().active_steps),
+    "active_batch": "one on a CPU, on others what takes some 3 GiB",
+    "scratch_steps": f"{Options().scratch_steps:,}",
+    "temperature": "the T* recorded for this model, or its finish.temperature",
     "learning_rate": "the model's finish.search_rate, or 1e-5",
     "scratch_rate": "100 times learning_rate",
 }
@@ -122,6 +142,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         said = None if name in UNSAID else default
         text = f"{HELP[name]} ({shown})"
         add(f"--{name}", type=type(default), default=said, metavar="N", help=text)
+    add("--paper", action="store_true", help="as many samples and updates as the seed's")
     add("--cpu_devices", type=int, metavar="N", help="split instances over N cores")
     add("--dry_run", action="store_true", help="measure, write nothing")
     flags = parser.parse_args(words)
@@ -148,27 +169,25 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
 def _options(parser: Parser, flags: argparse.Namespace, config: dict[str, Any]) -> Options:
     """What was asked, with what depends on the model filled in."""
-    finish = config.get("finish", {})
-    rate = finish.get("search_rate", Options().learning_rate)
-    unsaid = {"temperature": best_temperature(flags.task), "learning_rate": rate}
-    unsaid["scratch_rate"] = 100 * rate  # training's first rate, in the seed
+    known = solution_search.settings(flags.model, config, flags.found.items)
+    unsaid = Options()._asdict() | known._asdict()
+    unsaid["scratch_rate"] = 100 * known.learning_rate  # training's first rate, in the seed
+    if flags.paper:
+        room = "tsp" if flags.found.sign < 0 else "knapsack"
+        try:
+            finish = configs.load(f"nco/{room}:{flags.found.items},paper").finish
+        except configs.ConfigError:
+            parser.error(f"--paper: the seed has no budget for {flags.task}")
+        unsaid |= {name: finish[name] for name in PAPER if name in finish}
     given = {name: getattr(flags, name) for name in Options._fields}
-    given |= {name: value for name, value in unsaid.items() if given[name] is None}
+    given = {name: unsaid[name] if value is None else value for name, value in given.items()}
     for name, value in given.items():
-        counts = name in ("instances", "first", "active", "scratch", "limited", "proven")
-        low = 0 if name in ("active", "scratch", "limited", "proven") else 1 if counts else 1e-12
+        counts = name in COUNTS
+        low = 0 if name in MAY_BE_NONE else 1 if counts else 1e-12
         if not low <= value <= (10_000 if counts else 1e9):
             interval = f"{low} to 10,000" if counts else "a positive number"
             parser.error(f"--{name}: expected {interval}, got {value}")
     return Options(**given)
-
-
-def best_temperature(task: str) -> float:
-    """T* of a task, if `experiments.nco_studies temperature` recorded one; else 1."""
-    path = results_table.table_path("nco/temperature")
-    rows = results_table.read_table(path).rows if path.exists() else []
-    found = [row["value"] for row in rows if row["name"] == f"{task}-T*"]
-    return found[0] if found else 1.0
 
 
 def measure(
@@ -196,7 +215,7 @@ def measure(
         shared = {"name": f"{prefix}{name}", "unit": "instance"}
         rows = [
             shared | {"metric": task.metric, "value": value, "reference": figure, "source": source},
-            shared | {"metric": "instance_seconds"} | _seconds(reached.seconds),
+            shared | {"metric": "instance_seconds"} | _seconds(reached.seconds, reached.together),
         ]
         if name != "optimal":
             gap = nco_methods.gap_percent(task, reached.values, best.values)
@@ -205,14 +224,17 @@ def measure(
         yield f"{prefix}{name}", [(row, how, seconds) for row in rows]
 
 
-def _seconds(seconds: np.ndarray) -> dict[str, Any]:
-    """Mean seconds an instance; its interval is over dispatches, which share theirs equally."""
-    starts = np.concatenate([[0], 1 + np.flatnonzero(np.diff(seconds))])
-    each = mean_interval(seconds[starts])
+def _seconds(seconds: np.ndarray, together: int) -> dict[str, Any]:
+    """Mean seconds an instance; its interval is over dispatches, which share theirs equally.
+
+    Args:
+        seconds: of each instance.
+        together: instances in a dispatch, the last one's perhaps fewer.
+    """
+    each = mean_interval(seconds[::together])
     mean = float(seconds.mean())  # dispatches have different sizes
     low, high = max(0.0, mean - (each.value - each.low)), mean + (each.high - each.value)
-    shared = len(starts) < len(seconds)
-    unit = "round" if shared else "instance"
+    unit = "round" if together > 1 else "instance"
     return {"value": mean, "low": low, "high": high, "n": each.n, "unit": unit}
 
 

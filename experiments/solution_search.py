@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from experiments import pretrained
+from experiments import pretrained, results_table
 from nco import pointer, search
 from nco.policy_gradient import Policy
 from nco.problems import knapsack, tsp
@@ -24,6 +24,7 @@ from nco.problems.problem import Problem
 
 RANDOM = "random"
 _ROUND = 10  # chunks of samples in a dispatch
+_SEARCHED = 2**17  # items, over all samples and instances that an accelerator searches at once
 
 Progress = Callable[[int], None]  # told how many units of work were just done
 
@@ -43,6 +44,7 @@ class Found(NamedTuple):
     Attributes:
         actions: int32 `[instances, items]`.
         seconds: float64 `[instances]`; instances of one dispatch share its time equally.
+        together: instances in a dispatch; the last one may hold fewer.
         compile_seconds: time to compile, not counted above.
         best_so_far: float64 `[points, instances]`, the best reward after more and more solutions;
             `None` for greedy decoding.
@@ -52,8 +54,45 @@ class Found(NamedTuple):
     actions: np.ndarray
     seconds: np.ndarray
     compile_seconds: float
+    together: int = 1
     best_so_far: np.ndarray | None = None
     considered: np.ndarray | None = None
+
+
+class Settings(NamedTuple):
+    """How a model is best searched with.
+
+    Attributes:
+        temperature: of sampling.
+        learning_rate: of Active Search.
+    """
+
+    temperature: float = 1.0
+    learning_rate: float = 1e-5
+
+
+def settings(name: str, config: dict[str, Any], items: int) -> Settings:
+    """What is known of a model, for instances of a size.
+
+    The temperature is the T* that `experiments.nco_studies temperature` recorded for this very
+    model, else the one that its run ended with (`finish.temperature`). With more items than in
+    training it is at most 1: T* was not sought there, and networks are unsure enough by themselves.
+    The rate is the run's `finish.search_rate`: in the seed, a hundredth of training's.
+
+    Args:
+        name: as it was loaded.
+        config: of its run.
+        items: of the instances.
+    """
+    finish, found = config.get("finish", {}), Settings()
+    temperature = finish.get("temperature", found.temperature)
+    path = results_table.table_path("nco/temperature")
+    for row in results_table.read_table(path).rows if path.exists() else ():
+        if row["metric"] == "temperature" and row["config"] == f"model {name}":
+            temperature = row["value"]
+    if items > config.get("cities", config.get("num_items", items)):
+        temperature = min(temperature, 1.0)
+    return Settings(temperature, finish.get("search_rate", found.learning_rate))
 
 
 def load(name: str, seed: int = 0) -> Model:
@@ -140,7 +179,7 @@ def _decode(
         seconds[batch] = (time.perf_counter() - start) / real
         if progress is not None:
             progress(real)
-    return Found(actions, seconds, compile_seconds)
+    return Found(actions, seconds, compile_seconds, size)
 
 
 def best_of_samples(
@@ -199,7 +238,7 @@ def best_of_samples(
             if progress is not None:
                 progress(real * draw)
         seconds[batch] = (time.perf_counter() - start) / real
-    return Found(actions, seconds, compile_seconds, curve, np.cumsum(rounds))
+    return Found(actions, seconds, compile_seconds, size, curve, np.cumsum(rounds))
 
 
 def active_search(
@@ -211,6 +250,7 @@ def active_search(
     batch: int = 128,
     learning_rate: float,
     seed: int = 0,
+    at_once: int = 0,
 ) -> Found:
     """Active Search: the network goes on learning, on each instance by itself.
 
@@ -218,15 +258,19 @@ def active_search(
         model: the network to start from; every instance starts from it anew.
         inputs: float32 `[instances, items, features]`.
         progress: told of each step. It is called back from the compiled program, which then cannot
-            be kept in jax's compilation cache, nor shared by devices; `None` avoids that.
+            be kept in jax's compilation cache, nor shared by devices or instances; `None` avoids
+            that.
         steps: updates an instance.
         batch: solutions sampled for an update.
         learning_rate: of Adam.
         seed: of the sampling.
+        at_once: instances that a device searches at once, each with a network of its own; 0 leaves
+            it to the device: one on a CPU, whose cores one instance keeps busy, and on others what
+            takes some 3 GiB.
     """
     count, items, _ = inputs.shape
-    # Devices take one instance each.
-    size = 1 if progress is not None else min(count, jax.local_device_count())
+    at_once = at_once or _searched_at_once(batch * items)
+    size = 1 if progress is not None else min(count, at_once * jax.local_device_count())
     run = functools.partial(
         search.active_search,
         model.policy if progress is None else _watched(model.policy, progress),
@@ -254,7 +298,13 @@ def active_search(
         actions[part], curve[:, part] = np.asarray(taken)[:real], np.asarray(best)[:real].T
         seconds[part] = (time.perf_counter() - start) / real
     jax.effects_barrier()  # the last steps' progress
-    return Found(actions, seconds, compile_seconds, curve, batch * np.arange(1, steps + 1))
+    considered = batch * np.arange(1, steps + 1)
+    return Found(actions, seconds, compile_seconds, size, curve, considered)
+
+
+def _searched_at_once(work: int) -> int:
+    """Instances that a device searches at once, where each has so many items over its samples."""
+    return 1 if jax.default_backend() == "cpu" else max(1, _SEARCHED // work)
 
 
 def _watched(policy: Policy, progress: Progress) -> Policy:

@@ -39,10 +39,10 @@ NETWORK = ("greedy", "sample", "active")
 SOLVERS = ("near_optimal", "or_tools", "christofides", "nearest_neighbour", "exact")
 COMPARED = "near_optimal"
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
-# Options that belong to one method: their defaults, and the values that they take.
-DEFAULTS: dict[str, dict[str, float]] = {
-    "sample": {"samples": 1280, "temperature": 1.0},
-    "active": {"steps": 200, "batch": 128, "learning_rate": 1e-5},
+# Options that belong to one method, and their defaults; None depends on the model.
+DEFAULTS: dict[str, dict[str, float | None]] = {
+    "sample": {"samples": 1280, "temperature": None},
+    "active": {"steps": 200, "batch": 128, "learning_rate": None},
 }
 FROM_SCRATCH_RATE = 1e-3  # learning rate of an untrained network: the seed's, in training
 
@@ -60,7 +60,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Reads the command line; each method's options have their defaults filled in."""
+    """Reads the command line; options that do not depend on the model have their defaults."""
     parser = Parser(
         prog="python -m experiments.solve",
         description=__doc__,
@@ -81,14 +81,21 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="of the network: greedy (default), sample, active; or a solver, without --model",
     )
     add("--samples", metavar="K", type=_whole, help="sample: tours drawn, the best kept (1280)")
-    add("--temperature", metavar="T", type=_positive, help="sample: above 1 is bolder (1.0)")
+    add(
+        "--temperature",
+        metavar="T",
+        type=_positive,
+        help="sample: above 1 is bolder (the T* recorded for the model, or its finish.temperature; "
+        "with more cities than in training, at most 1)",
+    )
     add("--steps", metavar="N", type=_whole, help="active: updates an instance (200)")
     add("--batch", metavar="B", type=_whole, help="active: tours an update (128)")
     add(
         "--learning_rate",
         metavar="R",
         type=_positive,
-        help=f"active: of Adam (1e-5; with --model random {FROM_SCRATCH_RATE:g})",
+        help="active: of Adam (the model's finish.search_rate, or 1e-5; with --model random "
+        f"{FROM_SCRATCH_RATE:g})",
     )
     add("--seed", metavar="S", type=_natural, default=0, help="of all sampling (0)")
     add("--first", metavar="N", type=_whole, help="solve the first N instances of the file only")
@@ -108,8 +115,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
             if given is not None and flags.method != method:
                 parser.error(f"--{name} belongs to --method {method}, not {flags.method}")
             if given is None and flags.method == method:
-                scratch = name == "learning_rate" and flags.model == "random"
-                setattr(flags, name, FROM_SCRATCH_RATE if scratch else default)
+                setattr(flags, name, default)
     flags.processes = flags.processes or min(8, os.cpu_count() or 1)
     return flags
 
@@ -206,7 +212,22 @@ def prepare(flags: argparse.Namespace, instances: Instances) -> Callable[[], Sol
         model = solution_search.load(flags.model, flags.seed)
     except (ValueError, LookupError, OSError) as error:
         raise UsageError(f"--model {flags.model}: {error}") from error
+    _settle(flags, points.shape[1])
     return functools.partial(search, model, points, instances, flags)
+
+
+def _settle(flags: argparse.Namespace, cities: int) -> None:
+    """Fills in the options that depend on the model."""
+    from experiments import pretrained, solution_search
+
+    if flags.model == solution_search.RANDOM:
+        known = solution_search.Settings(learning_rate=FROM_SCRATCH_RATE)
+    else:
+        config = pretrained.load(flags.model).config
+        known = solution_search.settings(flags.model, config, cities)
+    for name in DEFAULTS.get(flags.method, {}):
+        if getattr(flags, name) is None:
+            setattr(flags, name, getattr(known, name))
 
 
 def _check_picture(path: Path, instances: Instances) -> None:

@@ -89,6 +89,44 @@ def test_a_budget_is_what_a_search_of_that_length_finds(run, tmp_path):
     assert (tmp_path / "results" / "nco" / "budget.png").stat().st_size > 10_000
 
 
+def test_a_part_of_a_search_has_a_share_of_its_time_and_no_interval(run):
+    rows = run("budget", "--instances=3", "--active=2", "--steps=10")
+    first, last = (rows[f"tsp6-active{128 * k}", "instance_seconds"] for k in (1, 10))
+    assert first["low"] == first["value"] == first["high"]
+    assert first["value"] == pytest.approx(last["value"] / 10)
+    assert last["low"] < last["value"]
+
+
+def test_unsaid_settings_are_the_models(tmp_path, monkeypatch):
+    seen = []
+
+    def watch(name):
+        search = getattr(solution_search, name)
+
+        def watched(*args, **options):
+            seen.append((name, options.get("temperature", options.get("learning_rate"))))
+            return search(*args, **options)
+
+        monkeypatch.setattr(solution_search, name, watched)
+
+    watch("best_of_samples")
+    watch("active_search")
+    params = jax.tree.map(np.asarray, pointer.init(jax.random.key(0), embed=8, hidden=8))
+    finish = {"temperature": 1.5, "search_rate": 1e-6}
+    config = {"experiment": "nco_tsp", "cities": 6, "model": SETTINGS, "finish": finish}
+    model = str(pretrained.save(tmp_path / "model.npz", params, config, {}))
+    quick = ["--instances=2", "--active=1", "--steps=1", "--samples=8", "--dry_run"]
+    assert nco_studies.main(["budget", model, *quick]) == 0
+    assert set(seen) == {("best_of_samples", 1.5), ("active_search", 1e-6)}
+    seen.clear()
+    assert nco_studies.main(["sizes", model, *quick, "--sizes", "5", "6"]) == 0
+    assert set(seen) == {("best_of_samples", 1.0)}  # one for all sizes
+    seen.clear()
+    (tmp_path / "square.tsp").write_text(SQUARE)
+    assert nco_studies.main(["tsplib", model, *quick, "--folder", str(tmp_path)]) == 0
+    assert seen == [("active_search", 1e-6)]
+
+
 def test_sizes(run):
     rows = run("sizes", "--sizes", "5", "8", "--instances=3", "--samples=8")
     names = {f"tsp6-on-{cities}-{method}" for cities in (5, 8) for method in ("greedy", "sample8")}

@@ -104,7 +104,9 @@ def test_references_are_the_seeds():
 def test_settings_stand_in_the_rows_and_depend_on_the_model(tmp_path, results):
     finish = {"search_rate": 1e-6}
     model = save(tmp_path / "model.npz", experiment="nco_tsp", finish=finish, learning="supervised")
-    star = results_table.row("tsp5-T*", "temperature", 1.5, unit="seed", command="make demo")
+    star = results_table.row(
+        *("tsp5-T*", "temperature", 1.5), unit="seed", command="make demo", config=f"model {model}"
+    )
     results_table.write_table(results / "temperature.json", "title", [star])
     words = ["tsp5", "--model", model, *QUICK]
     assert nco_tables.main([*words, "--methods=sample4,active,active_scratch"]) == 0
@@ -116,6 +118,52 @@ def test_settings_stand_in_the_rows_and_depend_on_the_model(tmp_path, results):
     ):
         row = rows[f"tsp5-supervised-{name}", "tour_length"]
         assert row["config"] == f"model {model}, {how}"
+
+
+def test_a_temperature_is_of_the_model_that_it_was_found_for(tmp_path, results):
+    paths = [tmp_path / "known.npz", tmp_path / "other.npz", tmp_path / "bare.npz"]
+    finishes = {"temperature": 1.25}, {"temperature": 2.0}, {}
+    known, other, bare = (
+        save(path, experiment="nco_tsp", cities=5, finish=finish)
+        for path, finish in zip(paths, finishes, strict=True)
+    )
+    star = results_table.row(
+        *("tsp5-T*", "temperature", 1.5), unit="seed", command="make demo", config=f"model {known}"
+    )
+    results_table.write_table(results / "temperature.json", "title", [star])
+    cases = [(known, "tsp5", 1.5), (other, "tsp5", 2), (bare, "tsp5", 1)]
+    # No T* was sought for more cities than in training, where networks are unsure by themselves.
+    cases += [(known, "tsp4", 1.5), (known, "tsp6", 1)]
+    for model, task, temperature in cases:
+        words = [task, "--model", model, *QUICK, "--methods=sample4", "--label=l"]
+        assert nco_tables.main(words) == 0
+        row = rows_of(results / "tsp.json")[f"{task}-l-sample4", "tour_length"]
+        assert row["config"] == f"model {model}, 4 samples, T = {temperature}"
+
+
+def test_the_seeds_budgets_are_one_option(tmp_path):
+    """--paper, beside which a number that is given stays."""
+
+    def hows(task, path, words=(), **config):
+        config |= {"model": SETTINGS}
+        model = save(tmp_path / path, **config)
+        methods = nco_tables.parse([task, "--model", model, *words]).methods
+        return {name: method.how for name, method in methods.items()}
+
+    made = hows("tsp100", "tsp.npz", ["--paper"], experiment="nco_tsp")
+    assert made["sample1280000"] == "1280000 samples, T = 1"
+    assert made["active"] == "10000 updates of 128 samples, rate 1e-05"
+    assert made["active_scratch"] == "200000 updates of 128 samples, rate 0.001"
+    assert made["random"] == "25600000 samples"
+    words = ["--paper", "--samples=7", "--active_steps=3"]
+    made = hows("tsp20", "tsp.npz", words, experiment="nco_tsp")
+    assert made["sample7"] == "7 samples, T = 1"
+    assert made["active"] == "3 updates of 128 samples, rate 1e-05"
+    assert made["active_scratch"] == "100000 updates of 128 samples, rate 0.001"
+    config = {"experiment": "nco_knapsack", "num_items": 50, "capacity": 12.5, "stop_rule": False}
+    made = hows("knap50", "knap.npz", ["--paper"], **config)
+    assert made["active_scratch"] == "5000 updates of 128 samples, rate 0.001"
+    assert made["random"] == "640000 samples"
 
 
 def test_a_method_that_fails_leaves_the_others(tmp_path, results, capsys, monkeypatch):
@@ -156,11 +204,15 @@ def test_the_stop_rule_leaves_the_last_item_out():
 
 
 def test_seconds_have_an_interval_over_dispatches():
-    shared = nco_tables._seconds(np.array([0.1] * 6 + [0.2] * 3))
+    shared = nco_tables._seconds(np.array([0.1] * 6 + [0.2] * 3), together=6)
     assert (shared["n"], shared["unit"]) == (2, "round")
     assert shared["value"] == pytest.approx(0.4 / 3)
-    each = nco_tables._seconds(np.array([0.1, 0.2, 0.3]))
+    each = nco_tables._seconds(np.array([0.1, 0.2, 0.3]), together=1)
     assert (each["n"], each["unit"], each["low"]) == (3, "instance", 0.0)
+    alike = nco_tables._seconds(np.array([0.1, 0.1, 0.3, 0.3]), together=1)
+    assert (alike["n"], alike["unit"]) == (4, "instance")  # a clock's ticks make no round
+    twins = nco_tables._seconds(np.array([0.1] * 4 + [0.1]), together=4)
+    assert (twins["n"], twins["unit"]) == (2, "round")
 
 
 def test_cores_share_the_instances(tmp_path):
@@ -181,6 +233,8 @@ def test_cores_share_the_instances(tmp_path):
         (["knap50"], "--model: expected one trained for knap, got one of nco_tsp"),
         (["tsp5", "--first=0"], "--first: expected 1 to 10,000, got 0"),
         (["tsp5", "--samples=0"], "--samples: expected a positive number, got 0"),
+        (["tsp5", "--active_batch=-1"], "--active_batch: expected a positive number, got -1"),
+        (["tsp5", "--paper"], "--paper: the seed has no budget for tsp5"),
         (["tsp5", "--methods=gredy"], "--methods: expected some of optimal,"),
         (["tsp5", "--ensemble", "WIDER"], "--ensemble: expected models with the same settings"),
     ],

@@ -196,6 +196,33 @@ def test_instances_are_searched_independently(model):
     np.testing.assert_array_equal(both.actions[0], alone.actions[0])
 
 
+@pytest.mark.parametrize("at_once", [2, 3, 5, 9])
+def test_instances_that_are_searched_at_once_find_what_each_finds_alone(model, at_once):
+    options = {"steps": 20, "batch": 8, "learning_rate": 0.05, "seed": 0}
+    alone = solution_search.active_search(model, POINTS[:5], at_once=1, **options)
+    found = solution_search.active_search(model, POINTS[:5], at_once=at_once, **options)
+    assert (alone.together, found.together) == (1, min(5, at_once))
+    np.testing.assert_array_equal(found.actions, alone.actions)
+    np.testing.assert_allclose(found.best_so_far, alone.best_so_far, rtol=1e-6)
+    assert found.seconds.shape == (5,)
+
+
+def test_pointer_networks_that_learn_at_once_find_what_each_finds_alone():
+    model = solution_search.load("random", 0)
+    options = {"steps": 4, "batch": 8, "learning_rate": 1e-2, "seed": 0}
+    alone = solution_search.active_search(model, POINTS[:4], at_once=1, **options)
+    found = solution_search.active_search(model, POINTS[:4], at_once=4, **options)
+    np.testing.assert_array_equal(found.actions, alone.actions)
+    np.testing.assert_allclose(found.best_so_far, alone.best_so_far, rtol=1e-5)
+
+
+def test_an_accelerator_searches_as_many_at_once_as_its_memory_takes(monkeypatch):
+    assert solution_search._searched_at_once(128 * 20) == 1  # this is a CPU
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    counts = [solution_search._searched_at_once(128 * cities) for cities in (20, 100, 10_000)]
+    assert counts[0] > counts[1] > counts[2] == 1
+
+
 @pytest.mark.parametrize("cities", [2, 5])
 def test_the_pointer_network(cities):
     model = solution_search.load("random", 0)

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from experiments import solution_search, solve
+from experiments import results_table, solution_search, solve
 from experiments.solutions import Solved, table
 
 SQUARE = "x,y\n0,0\n10,10\n10,0\n0,10\n"
@@ -253,6 +253,24 @@ class TestNetwork:
         assert calls[0][0] == "active_search"
         expected = {"steps": 7, "batch": 128, "learning_rate": rate, "seed": 0}
         assert calls[0][3] == expected
+
+    def test_what_is_not_said_is_what_is_known_of_the_model(self, square, tmp_path, calls):
+        def options(model, method, *words, file=square):
+            assert run("--model", model, "--method", method, *words, file) == 0
+            return calls[-1][3]
+
+        recorded = results_table.read_table(results_table.table_path("nco/temperature")).rows
+        star = {row["config"]: row["value"] for row in recorded if row["metric"] == "temperature"}
+        for model in ("nco/tsp20", "nco/tsp50", "nco/tsp100"):
+            assert options(model, "sample")["temperature"] == star[f"model {model}"]
+        assert options("random", "sample")["temperature"] == 1.0
+        assert options("nco/tsp20", "sample", "--temperature", 1.2)["temperature"] == 1.2
+        assert options("nco/tsp50", "active")["learning_rate"] == 1e-5
+        assert options("nco/tsp100", "active")["learning_rate"] == 1e-6
+        many = tmp_path / "many.npy"
+        np.save(many, np.random.default_rng(0).uniform(size=(1, 30, 2)))
+        assert options("nco/tsp20", "sample", file=many)["temperature"] == 1.0  # T* is 2.5
+        assert options("nco/tsp50", "sample", file=many)["temperature"] == star["model nco/tsp50"]
 
     def test_active_with_a_learning_rate(self, square, calls):
         options = ("--learning_rate", "2e-4", "--batch", 16)
