@@ -3,6 +3,7 @@
 import importlib
 import math
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,6 +73,38 @@ def test_lengths_in_space_have_no_plane(tmp_path):
     assert reader.euclidean_lengths(instances, IN_ORDER) is None
     with pytest.raises(InstanceError, match=r"not planar \(EUC_3D\).*points of the plane"):
         reader.unit_square(instances)
+
+
+@pytest.mark.parametrize(("weight_type", "expected"), [("MAN_3D", 10), ("MAX_3D", 7)])
+def test_lengths_in_space_by_other_metrics(tmp_path, weight_type, expected):
+    cube = "NODE_COORD_SECTION\n1 0 0 0\n2 1 0 0\n3 1 2 0\n4 1 2 2\nEOF\n"
+    instances = reader.read(write(tmp_path, HEADER.format(weight_type) + cube))
+    assert reader.lengths(instances, IN_ORDER).tolist() == [expected]  # 1 + 2 + 2, and 5 or 2
+
+
+OPTIMAL_TOURS = {  # with TSPLIB's published lengths; burma14 (GEO) is in test_data_geography
+    "gr17": (2085, "1 4 13 7 8 6 17 14 15 3 11 10 2 5 9 12 16"),
+    "att48": (
+        10_628,
+        "1 8 38 31 44 18 7 28 6 37 19 27 17 43 30 36 46 33 20 47 21 32 39 48 5 42 24 10 45 35 4 26 "
+        "2 29 34 41 16 22 3 23 14 25 13 11 12 15 40 9",
+    ),
+    "eil51": (
+        426,
+        "1 22 8 26 31 28 3 36 35 20 2 29 21 16 50 34 30 9 49 10 39 33 45 15 44 42 40 19 41 13 25 "
+        "14 24 43 7 23 48 6 27 51 46 12 47 18 4 17 37 5 38 11 32",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMAL_TOURS)
+def test_optimal_tours_of_tsplib_have_the_published_length(name):
+    """An explicit matrix, ATT and EUC_2D, from TSPLIB's own files."""
+    published, cities = OPTIMAL_TOURS[name]
+    instances = reader.read(Path(__file__).with_name("tsplib") / f"{name}.tsp")
+    tour = np.array([[int(city) - 1 for city in cities.split()]])
+    assert sorted(tour[0].tolist()) == list(range(instances.cities))
+    assert reader.lengths(instances, tour).tolist() == [published]
 
 
 @pytest.mark.parametrize(
