@@ -1,0 +1,29 @@
+"""Reduced Meta Pseudo Labels: EfficientNet-B7, ImageNet and YFCC-100M (Pham 2021, 5.7.14).
+
+Command: python -m experiments.run --config=mpl/efficientnet_yfcc:reduced,paper \
+    --workdir=runs/reduced --config.data.predictions=runs/supervised/predictions.npy
+Expected time: days on many accelerators; the seed does not say. Expected number: accuracy 86.87
+(top-5 98.11), 85.81 with noisy_student, 84.49 with supervised (the seed's, table 5.11); never
+trained here. What a step takes, `--dry_run` says in 60 s.
+
+The supervised run comes first: it leaves its predictions of all images in the folder
+(`--config.data.unlabelled`, "yfcc100m" unless said otherwise) in its workdir. The others take the
+first 12,800 of each class from them; the reduced teacher, a perceptron of 512 units, reads them,
+Noisy Student learns them as they are.
+
+Sizes: reduced, noisy_student, supervised. Presets: `paper`, `smoke` (32 pixels).
+"""
+
+from ml_collections import ConfigDict
+
+from experiments import mpl_photograph_config as large
+from experiments.config import split_arg
+
+SIZES = ("reduced", "noisy_student", "supervised")
+ARGUMENTS = ("reduced,paper", "noisy_student,smoke", "supervised,smoke")
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    size, preset = split_arg(arg, sizes=SIZES, presets=large.PRESETS)
+    config = large.efficientnet_yfcc(size)
+    return large.smoke(config) if preset == "smoke" else config

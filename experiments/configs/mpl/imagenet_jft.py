@@ -1,0 +1,28 @@
+"""ResNet-50 with all of ImageNet and 12.8 million images of JFT (Pham 2021, section 5.3.3).
+
+Command: python -m experiments.run --config=mpl/imagenet_jft:resnet50,paper --workdir=runs/jft
+Expected time: 2 days on 512 TPUv2 cores (the seed's). Expected number: accuracy 83.2 (top-5 96.5,
+the seed's, table 5.3); never trained here. What a step takes, `--dry_run` says in 20 s.
+
+Needs ImageNet, a folder of images (`--config.data.unlabelled`, "jft" unless said otherwise) and a
+ResNet-50's predictions of these (`--config.data.predictions`), of which the first 12,800 of each
+class are used. Such a file is left by, for example,
+`--config=mpl/imagenet:supervised --config.data.labelled_shards=1004
+--config.data.unlabelled=jft --config.data.write_predictions=true`.
+
+Sizes: resnet50. Presets: `paper`, `smoke` (32 pixels; what is left of ImageNet serves as a folder).
+"""
+
+from ml_collections import ConfigDict
+
+from experiments import mpl_photograph_config as large
+from experiments.config import split_arg
+
+SIZES = ("resnet50",)
+ARGUMENTS = tuple(f"{size},{preset}" for size in SIZES for preset in large.PRESETS)
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    _, preset = split_arg(arg, sizes=SIZES, presets=large.PRESETS)
+    config = large.resnet_jft()
+    return large.smoke(config) if preset == "smoke" else config
