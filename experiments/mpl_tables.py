@@ -157,7 +157,7 @@ def of_labels(images: int) -> tuple[dict[str, Job], dict[str, Cell]]:
     """
     jobs, cells = {}, {}
     for percent in FRACTIONS:
-        few = {"data__all_labels": True} if percent == 100 else {}
+        few: dict[str, Any] = {"data__all_labels": True} if percent == 100 else {}
         few |= {} if few else {"data__labelled": images * percent // 100}
         for method, config, more in (
             ("supervised", "supervised", _PLAIN),

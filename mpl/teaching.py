@@ -17,7 +17,12 @@ PyTree = Any
 
 
 def teacher(
-    network: Network, objective: Objective | None, *, view: str = "weak", soft: bool = False
+    network: Network,
+    objective: Objective | None,
+    *,
+    view: str = "weak",
+    soft: bool = False,
+    likeliest: bool = False,
 ) -> Teacher:
     """A classifier that labels unlabelled inputs, and learns from an objective beside the feedback.
 
@@ -27,7 +32,15 @@ def teacher(
         view: of the unlabelled inputs that it labels. The seed has one x_u; with UDA the weak view
             is also the one whose prediction is the target, so it costs no pass of its own.
         soft: propose whole distributions, for feedback "exact", instead of drawing a class.
+        likeliest: propose the class of the highest probability instead of drawing one. Then 5.10 is
+            no expectation any more: a teacher whose labels help grows surer of what it said, and
+            its boundary leaves the dense regions. TwoMoon shows it (`experiments.mpl_moons`).
+
+    Raises:
+        ValueError: both `soft` and `likeliest`.
     """
+    if soft and likeliest:
+        raise ValueError("likeliest: expected False with soft=True")
     views = objective.views if objective else ()
     views = views if view in views else (*views, view)
 
@@ -35,9 +48,11 @@ def teacher(
         return views_of(network, params, stats, batch, views, key)
 
     def propose(key: Array, logits: PyTree) -> Array:
+        given = logits[view]
         if soft:
-            return jax.nn.softmax(logits[view])
-        return jax.nn.one_hot(jax.random.categorical(key, logits[view]), logits[view].shape[-1])
+            return jax.nn.softmax(given)
+        chosen = jnp.argmax(given, -1) if likeliest else jax.random.categorical(key, given)
+        return jax.nn.one_hot(chosen, given.shape[-1])
 
     def nll(logits: PyTree, labels: Array) -> Array:
         return cross_entropy(labels, logits[view])
