@@ -4,7 +4,15 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import pretrained, rows
+from experiments import (
+    nco_methods,
+    pointer_training,
+    pretrained,
+    results_table,
+    rows,
+    solution_search,
+)
+from experiments.nco_methods import Options
 from nco import pointer
 
 
@@ -47,6 +55,28 @@ def test_a_run_without_its_model_says_why(tmp_path):
 def test_every_shipped_model_loads():
     for name in pretrained.shipped():
         assert pretrained.load(name).params
+
+
+@pytest.mark.parametrize("name", [n for n in pretrained.shipped() if n.startswith("nco/")])
+def test_a_shipped_model_decodes_as_well_as_its_recorded_row_says(name):
+    """Greedy decoding of the first public instances, against their optima and the row's gap."""
+    loaded = pretrained.load(name)
+    task = nco_methods.task_of(loaded.config)
+    group = "tsp" if task.sign < 0 else "knapsack"
+    rows = results_table.read_table(results_table.table_path(f"nco/{group}")).rows
+    recorded = {row["metric"]: row for row in rows if row["name"] == f"{task.name}-greedy"}
+    count = 64 if task.items <= 50 else 16
+    instances = pointer_training.public_instances(task.items, count)
+    found = solution_search.greedy(solution_search.of(loaded, name), instances)
+    reached = nco_methods.score(task, instances, found.actions)
+    best = nco_methods.baselines(task, Options())["optimal"].solve(instances).values
+    gap = nco_methods.gap_percent(task, reached, best)
+    error = gap.std(ddof=1) / np.sqrt(count)
+    assert abs(gap.mean() - recorded["gap_percent"]["value"]) < 3 * error
+    # An untrained network's tours are twice as long and more, its knapsacks a third worse.
+    assert gap.mean() < {"tsp20": 3, "tsp50": 9, "tsp100": 17}.get(task.name, 0.5)
+    if name == "nco/tsp20":
+        assert reached.mean() < 3.97
 
 
 def test_a_run_is_shipped_with_how_it_was_made(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 import itertools
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -147,6 +148,80 @@ def test_active_search_from_scratch_finds_the_optimum_of_a_small_instance(model,
     np.testing.assert_allclose(-result.reward, _optimum(instance), rtol=0.02)
     # It learns: late samples are better than early ones on average.
     assert result.mean_reward[-10:].mean() > result.mean_reward[:10].mean() + 0.1
+
+
+def test_active_search_is_algorithm_2_line_by_line(model):
+    """Lines 2 to 17 in NumPy, with Adam, its clipping and its decay written out.
+
+    Only the draws (orders and tours, by the keys that the search uses) and the gradient of
+    log p(tour) come from the policy; batch 4, so that each tour's gradient can be taken alone.
+    """
+    policy, params = model
+    cities, batch, steps, alpha, rate = 6, 4, 7, 0.9, 0.02
+    instance = tsp.sample(jax.random.key(12), 1, cities)[0]
+    key = jax.random.key(13)
+    result = search.active_search(
+        *(policy, tsp.problem, params, key, instance),
+        num_candidates=batch * steps - 1,
+        batch=batch,
+        learning_rate=rate,
+        decay=alpha,
+        decay_rate=0.5,
+        decay_steps=3,
+        max_grad_norm=0.05,
+    )
+
+    @jax.jit
+    def gradient(theta, inputs, tour):
+        return jax.grad(lambda p: policy.log_prob(p, inputs[None], tour[None, None])[0][0, 0])(
+            theta
+        )
+
+    draw = jax.jit(lambda theta, key, inputs: policy.sample(theta, key, inputs).actions[0])
+    flat, unflatten = jax.flatten_util.ravel_pytree(params)
+    theta = np.asarray(flat, np.float64)
+    first = np.zeros_like(theta)  # Adam's moments
+    second = np.zeros_like(theta)
+    s = np.asarray(instance, np.float64)
+    k_first, k_steps = jax.random.split(key)
+    pi = np.asarray(search.random_solutions(tsp.problem, k_first, instance[None]).actions[0])
+    shortest, b = oracle.tour_length(s, pi), None  # lines 2 and 3
+    curve, means = [], []
+    for t in range(steps):  # n = ceil(K / B)
+        k_order, k_sample = jax.random.split(jax.random.fold_in(k_steps, t))
+        orders = jnp.tile(jnp.arange(cities)[None], (batch, 1))
+        orders = np.asarray(jax.random.permutation(k_order, orders, axis=1, independent=True))
+        inputs = instance[orders]
+        now = unflatten(jnp.asarray(theta, jnp.float32))
+        tours = np.asarray(draw(now, k_sample, inputs))  # line 6
+        own = np.take_along_axis(orders, tours, axis=1)
+        lengths = np.array([oracle.tour_length(s, tour) for tour in own])
+        j = lengths.argmin()  # line 7
+        if lengths[j] < shortest:  # lines 9 to 12
+            pi, shortest = own[j], lengths[j]
+        # The first baseline is the mean of the other samples, later ones the moving average.
+        base = (lengths.sum() - lengths) / (batch - 1) if b is None else np.full(batch, b)
+        g = np.zeros_like(theta)
+        for i in range(batch):  # line 13
+            ascent = jax.flatten_util.ravel_pytree(gradient(now, inputs[i], tours[i]))[0]
+            g += (lengths[i] - base[i]) * np.asarray(ascent, np.float64) / batch
+        g *= min(1.0, 0.05 / np.linalg.norm(g))
+        first = 0.9 * first + 0.1 * g  # line 14
+        second = 0.999 * second + 0.001 * g**2
+        m, v = first / (1 - 0.9 ** (t + 1)), second / (1 - 0.999 ** (t + 1))
+        theta = theta - rate * 0.5 ** (t // 3) * m / (np.sqrt(v) + 1e-8)
+        b = lengths.mean() if b is None else alpha * b + (1 - alpha) * lengths.mean()  # line 15
+        curve.append(shortest)
+        means.append(lengths.mean())
+    np.testing.assert_allclose(-result.best_so_far, curve, rtol=1e-5)
+    np.testing.assert_allclose(-result.mean_reward, means, rtol=1e-5)
+    np.testing.assert_array_equal(result.actions, pi)  # line 17
+    np.testing.assert_allclose(-result.reward, shortest, rtol=1e-6)
+    moved = np.asarray(jax.flatten_util.ravel_pytree(result.params)[0]) - np.asarray(flat)
+    expected = theta - np.asarray(flat, np.float64)
+    assert np.abs(expected).max() > rate  # several steps were taken
+    # Adam divides by the gradient's size: where that is near rounding, its step is too.
+    np.testing.assert_allclose(moved, expected, atol=rate / 40)
 
 
 def test_active_search_maps_over_instances(model):
