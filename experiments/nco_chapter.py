@@ -160,6 +160,7 @@ def collect(what: str) -> tuple[list[dict[str, Any]], list[str]]:
     for place, task in enumerate(printed.rows):
         for column in printed.columns:
             name = f"{what[5:]} {task.upper()} {column.title}"
+            name += f" (here {column.ours})" if column.ours else ""
             pattern = re.compile(rf"{task}-{column.method}")
             found = [row["name"] for row in rows if pattern.fullmatch(row["name"])]
             best = found[-1] if found else ""  # the most samples, as the file is sorted by number
