@@ -84,10 +84,9 @@ class _Layers(nn.Module):
     dtype: jnp.dtype
     native: bool
 
-    def norm(self, train: bool) -> nn.BatchNorm:
-        return nn.BatchNorm(
-            use_running_average=not train, momentum=self.decay, epsilon=1e-3, dtype=self.dtype
-        )
+    def norm(self, x: Array, train: bool) -> Array:
+        layer = nn.BatchNorm(use_running_average=not train, momentum=self.decay, epsilon=1e-3)
+        return layer(x.astype(jnp.float32)).astype(self.dtype)  # its averages are float32
 
     def conv(
         self, features: int, kernel: int, stride: int = 1, *, groups: int = 1, bias: bool = False
@@ -115,14 +114,14 @@ class _Block(_Layers):
         inner = x.shape[-1] * self.stage.expand
         y = x
         if self.stage.expand > 1:
-            y = nn.swish(self.norm(train)(self.conv(inner, 1)(y)))
+            y = nn.swish(self.norm(self.conv(inner, 1)(y), train))
         y = self.conv(inner, self.stage.kernel, self.stride, groups=inner)(y)
-        y = nn.swish(self.norm(train)(y))
+        y = nn.swish(self.norm(y, train))
         # A quarter of the block's *input* channels, as in the published code.
         squeezed = jnp.mean(y, axis=(1, 2), keepdims=True)
         squeezed = nn.swish(self.conv(max(1, x.shape[-1] // 4), 1, bias=True)(squeezed))
         y = y * nn.sigmoid(self.conv(inner, 1, bias=True)(squeezed))
-        y = self.norm(train)(self.conv(self.out, 1)(y))
+        y = self.norm(self.conv(self.out, 1)(y), train)
         if x.shape != y.shape:
             return y
         if train:  # drops the whole block of some images (Huang et al. 2016)
@@ -161,7 +160,7 @@ class EfficientNet(_Layers):
     ) -> Float[Array, "batch classes"]:
         """Logits; see the class."""
         width, depth = self.scale.width, self.scale.depth
-        x = nn.swish(self.norm(train)(self.conv(channels(32, width), 3, 2)(images)))
+        x = nn.swish(self.norm(self.conv(channels(32, width), 3, 2)(images), train))
         repeats = [math.ceil(stage.blocks * depth) for stage in STAGES]
         total, done = sum(repeats), 0
         for stage, count in zip(STAGES, repeats, strict=True):
@@ -172,7 +171,7 @@ class EfficientNet(_Layers):
                 options = (self.decay, self.dtype, self.native, stage, out, stride)
                 x = _TracedOnce(*options, name=f"block_{done}")(x, kept, train)
                 done += 1
-        x = nn.swish(self.norm(train)(self.conv(channels(1280, width), 1)(x)))
+        x = nn.swish(self.norm(self.conv(channels(1280, width), 1)(x), train))
         x = jnp.mean(x, axis=(1, 2)).astype(jnp.float32)
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         return nn.Dense(self.classes)(x)

@@ -40,7 +40,7 @@ class ResNet(nn.Module):
     ) -> Float[Array, "batch classes"]:
         """Logits; see the class."""
         x = self._conv(self.base, 7, 2)(images)
-        x = nn.relu(self._norm(train)(x))
+        x = nn.relu(self._norm(x, train))
         x = nn.max_pool(x, (3, 3), (2, 2), [(1, 1), (1, 1)])
         for stage, count in enumerate(self.blocks):
             for block in range(count):
@@ -50,24 +50,27 @@ class ResNet(nn.Module):
         return nn.Dense(self.classes)(x)
 
     def _block(self, x: Array, channels: int, stride: int, train: bool) -> Array:
-        y = nn.relu(self._norm(train)(self._conv(channels, 1)(x)))
-        y = nn.relu(self._norm(train)(self._conv(channels, 3, stride)(y)))
+        y = nn.relu(self._norm(self._conv(channels, 1)(x), train))
+        y = nn.relu(self._norm(self._conv(channels, 3, stride)(y), train))
         # The last scale starts at 0, so that a block is the identity at first (Goyal et al. 2017).
-        y = self._norm(train, nn.initializers.zeros)(self._conv(4 * channels, 1)(y))
+        y = self._norm(self._conv(4 * channels, 1)(y), train, nn.initializers.zeros)
         if x.shape != y.shape:
-            x = self._norm(train)(self._conv(4 * channels, 1, stride)(x))
+            x = self._norm(self._conv(4 * channels, 1, stride)(x), train)
         return nn.relu(x + y)
 
     def _norm(
-        self, train: bool, scale: nn.initializers.Initializer = nn.initializers.ones
-    ) -> nn.BatchNorm:
-        return nn.BatchNorm(
+        self,
+        x: Array,
+        train: bool,
+        scale: nn.initializers.Initializer = nn.initializers.ones,
+    ) -> Array:
+        layer = nn.BatchNorm(
             use_running_average=not train,
             momentum=self.decay,
             epsilon=1e-5,
             scale_init=scale,
-            dtype=self.dtype,
         )
+        return layer(x.astype(jnp.float32)).astype(self.dtype)  # its averages are float32
 
     def _conv(self, channels: int, kernel: int, stride: int = 1) -> nn.Conv:
         return nn.Conv(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from experiments import config as configs
+from experiments import mpl_photograph_feed as feed
 from experiments import mpl_photographs as glue
 from experiments import mpl_splits, run
 from experiments.config import ConfigError
@@ -107,7 +108,7 @@ def test_a_stopped_run_ends_the_same(imagenet, tmp_path):
 
 def test_labelled_images_are_the_first_shards_and_epochs_hold_each_once(imagenet):
     config = small("imagenet:uda", unlabelled_batch_size=9)
-    source = glue.open_sources(config)
+    source = feed.open_sources(config)
     assert (len(source.labelled), len(source.pool), len(source.test)) == (12, LEFT, 12)
     order = mpl_splits.fixed_order(CLASSES * EACH)
     assert [item["label"] for item in source.labelled] == [row // EACH for row in order[:12]]
@@ -141,10 +142,10 @@ def test_processes_share_a_batch(imagenet, monkeypatch):
 
 
 def test_reserved_shards_are_left_out_and_all_labelled_ones_serve_twice(imagenet):
-    source = glue.open_sources(small("imagenet:uda", data__reserved_shards=2))
+    source = feed.open_sources(small("imagenet:uda", data__reserved_shards=2))
     assert (len(source.labelled), len(source.pool)) == (12, 28)
     full = small("imagenet:uda", data__labelled_shards=12)
-    source = glue.open_sources(full)
+    source = feed.open_sources(full)
     assert (len(source.labelled), len(source.pool)) == (48, 48)
     batch = glue.build(full).phases[0].batch(0, 0)
     assert not np.array_equal(batch["labelled"], batch["unlabelled"])
@@ -160,7 +161,7 @@ def test_a_folders_images_are_chosen_by_predictions(imagenet, tmp_path):
         Image.new("RGB", (9, 9), (place, 0, 0)).save(folder / f"{place:02}.png")
     given = predictions(tmp_path / "p.npy", 40) | {"data__unlabelled": folder}
     config = small("efficientnet_yfcc:reduced", data__top_per_class=5, **given)
-    source = glue.open_sources(config)
+    source = feed.open_sources(config)
     rows = mpl_splits.top_of_each_class(source.predictions, 5)
     np.testing.assert_array_equal(source.rows, rows)
     batch = glue.build(config).phases[0].batch(0, 1)
@@ -198,9 +199,9 @@ def test_mocked_tensorflow_datasets_in_shards(tmp_path, monkeypatch):
 
     with tfds.testing.mock_data(num_examples=24):
         loaded = images.load_imagenet(tmp_path)
-        monkeypatch.setattr(glue.data, "load", lambda name: loaded)
+        monkeypatch.setattr(feed.data, "load", lambda name: loaded)
         config = small("imagenet:mpl", data__classes=1000)
-        source = glue.open_sources(config)
+        source = feed.open_sources(config)
         first = mpl_splits.in_shards(24, 0, 3, shards=12)
         labels = [int(loaded["train"][index]["label"]) for index in first]
         assert [item["label"] for item in source.labelled] == labels
@@ -235,13 +236,15 @@ def test_shards_of_cifar10s_records(where, tmp_path):
 
 def test_what_is_missing_is_named(imagenet, tmp_path):
     with pytest.raises(ConfigError, match=r"data\.unlabelled: expected a folder with images"):
-        glue.open_sources(small("efficientnet_yfcc:reduced", data__unlabelled=tmp_path / "no"))
+        feed.open_sources(small("efficientnet_yfcc:reduced", data__unlabelled=tmp_path / "no"))
     with pytest.raises(ConfigError, match=r"data\.predictions: expected a file"):
-        glue.open_sources(small("efficientnet_yfcc:reduced"))
+        feed.open_sources(small("efficientnet_yfcc:reduced"))
+    with pytest.raises(ConfigError, match=r"data\.predictions: expected a file"):
+        feed.open_sources(small("imagenet:pseudo_labels", stages__teacher=0))
     with pytest.raises(ConfigError, match="batch_size: expected an integer from 0 to 12, got 13"):
-        glue.open_sources(small("imagenet:supervised", batch_size=13))
+        feed.open_sources(small("imagenet:supervised", batch_size=13))
     with pytest.raises(ConfigError, match="unlabelled_batch_size: expected an integer from 0 to"):
-        glue.open_sources(small("imagenet:uda", unlabelled_batch_size=37))
+        feed.open_sources(small("imagenet:uda", unlabelled_batch_size=37))
 
 
 @pytest.mark.parametrize(
@@ -251,7 +254,7 @@ def test_what_is_missing_is_named(imagenet, tmp_path):
         ("imagenet:mpl", "data.labelled_shards", 13),
         ("imagenet:mpl", "data.reserved_shards", 10),
         ("imagenet:mpl", "unlabelled_batch_size", -1),
-        ("imagenet:pseudo_labels", "stages.teacher", 0),
+        ("imagenet:uda", "stages.teacher", 5),
         ("efficientnet_yfcc:reduced", "stages.teacher", 5),
         ("imagenet:mpl", "optimizer.name", "adam"),
         ("imagenet:mpl", "finetune.optimizer", "adam"),

@@ -134,6 +134,29 @@ def test_blocks_that_share_a_trace_drop_images_of_their_own():
     assert not np.any(np.all(np.asarray(kept) == 0, axis=(1, 2, 3)))
 
 
+@pytest.mark.parametrize("native", [False, True])
+def test_half_precision_is_of_the_convolutions_alone(native):
+    half = {"dtype": jnp.dtype("bfloat16"), "native": native}
+    scale = efficientnet.Scale(0.2, 0.3, 32, 0.2)
+    modules = (
+        resnet.ResNet((1, 1, 1, 1), 10, base=4, **half),
+        efficientnet.EfficientNet(0.99, half["dtype"], native, scale, 10, 0.0),
+    )
+    for module in modules:
+        net = network.network(module, (32, 32, 3))
+        params, stats = jax.eval_shape(net.init, jax.random.key(0))
+        assert {leaf.dtype for leaf in jax.tree.leaves((params, stats))} == {jnp.dtype("float32")}
+        images = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
+
+        def loss(params, stats, images, net=net):
+            logits, stats = net.apply(params, stats, images, key=jax.random.key(1), train=True)
+            assert logits.dtype == jnp.float32
+            return jnp.mean(logits**2), stats
+
+        program = jax.make_jaxpr(jax.grad(loss, has_aux=True))(params, stats, images)
+        assert "bf16[" in str(program)
+
+
 def test_bad_names():
     with pytest.raises(ValueError, match="name: expected one of b0"):
         efficientnet.efficientnet("b9")

@@ -17,7 +17,7 @@ from experiments import mpl_photograph_config as large
 from experiments.config import split_arg
 
 SIZES = ("mpl", "uda", "fixmatch", "pseudo_labels", "supervised")
-ARGUMENTS = tuple(f"{size},{preset}" for size in SIZES for preset in large.PRESETS)
+ARGUMENTS = ("mpl,paper", *(f"{size},smoke" for size in SIZES))
 
 
 def get_config(arg: str = "") -> ConfigDict:
