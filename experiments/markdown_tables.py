@@ -7,8 +7,9 @@ In a README, a table stands between two comments and is never edited by hand:
     <!-- /table -->
 
 After the table's name come its columns: fields of a row (`name metric value n reference ...`), or
-metrics, which then make one line a name. `python -m experiments.report --tables` writes them anew
-from `experiments/results/nco/tsp.json`.
+metrics, which then make one line a name; a metric's own field is called `gap_percent.n`. A number
+over one instance, which has no interval, says so where no column does. `python -m
+experiments.report --tables` writes them anew from `experiments/results/nco/tsp.json`.
 """
 
 import math
@@ -83,7 +84,8 @@ def markdown(rows: Sequence[Row], columns: Sequence[str] = ()) -> str:
     Args:
       rows: as `results_table.read_table` gives them.
       columns: names of fields, one line a row; or of metrics too, one line a name, and then the
-        fields have to be the same in all rows of a name. By default name, metric, value, n, and
+        fields have to be the same in all rows of a name, but for those of one metric, such as
+        `tour_length.n`. By default name, metric, value, n, and
         reference and source where there are any.
 
     Raises:
@@ -98,15 +100,20 @@ def markdown(rows: Sequence[Row], columns: Sequence[str] = ()) -> str:
     ]
     metrics = {row["metric"] for row in rows}
     for column in chosen:
-        if column not in FIELDS and column not in metrics:
+        metric, _, field = column.partition(".")
+        if column not in FIELDS and (metric not in metrics or field not in ("", *FIELDS)):
             known = ", ".join((*FIELDS, *sorted(metrics)))
             raise TableError(f"columns: expected some of {known}; got {column!r}")
     if any(column not in FIELDS for column in chosen):
         lines = [_line_of_name(rows, name, chosen) for name in _in_order(rows)]
     else:
-        lines = [[_cell(row, column) for column in chosen] for row in rows]
-    headings = [_HEADINGS.get(column, column.replace("_", " ")) for column in chosen]
-    rule = ["---:" if column in _NUMERIC or column not in FIELDS else "---" for column in chosen]
+        lines = [
+            [(_valued(row, c, chosen) if c == "value" else _cell(row, c)) for c in chosen]
+            for row in rows
+        ]
+    fields = [column.rpartition(".")[2] for column in chosen]
+    headings = [_HEADINGS.get(field, field.replace("_", " ")) for field in fields]
+    rule = ["---:" if field in _NUMERIC or field not in FIELDS else "---" for field in fields]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (headings, rule, *lines))
 
 
@@ -119,8 +126,10 @@ def _line_of_name(rows: Sequence[Row], name: str, columns: Sequence[str]) -> lis
     shown = [own[column] for column in columns if column in own]
     cells = []
     for column in columns:
+        metric, _, field = column.partition(".")
         if column not in FIELDS:
-            cells.append(_cell(own[column], "value") if column in own else "")
+            row = own.get(metric)
+            cells.append("" if row is None else _valued(row, field or "value", columns))
             continue
         found = {_cell(row, column) for row in shown}
         if len(found) > 1:
@@ -129,11 +138,22 @@ def _line_of_name(rows: Sequence[Row], name: str, columns: Sequence[str]) -> lis
     return cells
 
 
+def _valued(row: Row, column: str, columns: Sequence[str]) -> str:
+    """A metric's cell; a value that is no mean of several tells so, unless a column has n."""
+    text = _cell(row, column)
+    if column == "n" and row["unit"] == "instance":
+        return text.split()[0]
+    counted = {"n", f"{row['metric']}.n"} & set(columns)
+    return f"{text} (n = 1)" if column == "value" and row["n"] == 1 and not counted else text
+
+
 def _cell(row: Row, column: str) -> str:
     value = row[column]
     if value is None:
         return ""
-    if column == "value" and row["unit"] == "round":  # a range over rounds, no interval of a mean
+    if (
+        column == "value" and row["unit"] == "round" and row["n"] > 1
+    ):  # a range over rounds, no interval of a mean
         return f"{value:#.3g} ({row['low']:#.3g} to {row['high']:#.3g})"
     if column == "value":
         return format_number(value, row["low"], row["high"])

@@ -218,6 +218,29 @@ def test_metrics_as_columns_make_one_line_a_name():
     ]
 
 
+def test_each_metric_may_have_a_column_for_its_own_n():
+    over = {"low": 1.0, "high": 2.0}
+    table = [make(value=1.5, n=2000, **over), make(metric="gap", value=1.5, n=30, **over)]
+    table += [make("one")]
+    columns = ["name", "tour_length", "tour_length.n", "gap", "gap.n"]
+    assert markdown(table, columns).splitlines() == [
+        "|  | tour length | n | gap | n |",
+        "| --- | ---: | ---: | ---: | ---: |",
+        "| greedy | 1.50 ± 0.50 | 2,000 | 1.50 ± 0.50 | 30 |",
+        "| one | 3.9 | 1 |  |  |",
+    ]
+    with pytest.raises(TableError, match=r"got 'gap\.colour'"):
+        markdown(table, ["name", "gap.colour"])
+
+
+def test_a_number_over_one_instance_says_so_where_no_column_does():
+    timed = make("b", metric="run_seconds", value=0.5, unit="round")
+    assert "| a | 3.9 (n = 1) |" in markdown([make("a")], ["name", "value"])
+    assert "| b | 0.5 (n = 1) |" in markdown([timed], ["name", "run_seconds"])
+    assert "| b | 0.5 | 1 round |" in markdown([timed], ["name", "run_seconds", "run_seconds.n"])
+    assert "n = 1" not in markdown([make("a", n=2)], ["name", "value"])
+
+
 def test_columns_that_do_not_fit_are_named():
     with pytest.raises(TableError, match=r"expected some of name, .*tour_length; got 'speed'"):
         markdown([make()], ["name", "speed"])
@@ -249,7 +272,7 @@ def test_tables_in_a_readme_are_made_anew(checkout, capsys):
     assert report.tables(checkout) == 0
     assert readme.read_text() == (
         "Before\n\n<!-- table: nco/tsp name value -->\n|  | value (95% interval) |\n"
-        "| --- | ---: |\n| greedy | 3.9 |\n<!-- /table -->\n\nAfter `x`\n"
+        "| --- | ---: |\n| greedy | 3.9 (n = 1) |\n<!-- /table -->\n\nAfter `x`\n"
     )
     assert report.tables(checkout, check=True) == 0
     path = checkout / "experiments/results/nco/tsp.json"
