@@ -1,0 +1,96 @@
+"""The searchers by the names that configs, commands and result rows have for them."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Any
+
+from experiments.config import ConfigError
+from search import baselines, lamcts, lanas, turbo
+from search.interface import Searcher
+from search.spaces import Box, Choices
+
+PRESETS = MappingProxyType({"paper": turbo.Settings(), "fast": turbo.FAST})
+BOX_METHODS = (
+    "lamcts_turbo",
+    "lamcts_bo",
+    "lamcts_random",
+    "lamcts_cma",
+    "turbo",
+    "bo",
+    "cma",
+    "nevergrad",
+    "differential_evolution",
+    "dual_annealing",
+    "tpe",
+    "random",
+)
+TABLE_METHODS = ("lanas", "regularised_evolution", "tpe", "random")
+
+
+def in_box(method: Any, box: Box, *, preset: str, budget: int, **tree: Any) -> Searcher:
+    """A searcher of a box.
+
+    Args:
+      method: one of `BOX_METHODS`.
+      box: what to search.
+      preset: of TuRBO's constants: "paper" or "fast", which has fewer Adam steps and candidates.
+      budget: trials there will be.
+      tree: fields of `lamcts.Settings` to change.
+
+    Raises:
+      ConfigError: an unknown method or preset.
+    """
+    if preset not in PRESETS:
+        raise ConfigError("preset", "one of the choices below", preset, PRESETS)
+    constants = PRESETS[preset]
+    quick = preset == "fast"
+    if method.startswith("lamcts_") and method in BOX_METHODS:
+        solver: Any = method.removeprefix("lamcts_")
+        settings = lamcts.Settings(
+            solver=solver, turbo=constants,
+            candidates=500 if quick else 2000, fit_steps=10 if quick else 50,
+        )  # fmt: skip
+        return lamcts.searcher(box, settings._replace(**tree))
+    if method == "turbo":
+        return turbo.searcher(box, settings=constants)
+    if method == "bo":
+        return baselines.bayesian(
+            box, candidates=250 if quick else 1000, fit_steps=10 if quick else 50
+        )
+    if method == "cma":
+        return baselines.cma_es(box)
+    if method == "nevergrad":
+        return baselines.nevergrad_default(box, budget=budget)
+    if method in ("differential_evolution", "dual_annealing"):
+        return baselines.scipy(box, method)
+    if method == "tpe":
+        return baselines.tpe(box)
+    if method == "random":
+        return baselines.random(box)
+    raise ConfigError("method", "one of the choices below", method, BOX_METHODS)
+
+
+def on_table(
+    method: str, space: Choices, *, lanas_settings: dict[str, Any], evolution: dict[str, Any]
+) -> Searcher:
+    """A searcher of a space of choices.
+
+    Args:
+      method: one of `TABLE_METHODS`.
+      space: what to search.
+      lanas_settings: arguments of `lanas.searcher`.
+      evolution: arguments of `baselines.regularised_evolution`.
+
+    Raises:
+      ConfigError: an unknown method.
+    """
+    if method == "lanas":
+        return lanas.searcher(space, **lanas_settings)
+    if method == "regularised_evolution":
+        return baselines.regularised_evolution(space, **evolution)
+    if method == "tpe":
+        return baselines.tpe(space)
+    if method == "random":
+        return baselines.random(space)
+    raise ConfigError("method", "one of the choices below", method, TABLE_METHODS)

@@ -1,0 +1,159 @@
+"""Ackley, Rosenbrock, Levy and Rastrigin: glue of `configs/search/synthetic`, and the table.
+
+    python -m experiments.search_synthetic                       what `experiments/results` has
+    python -m experiments.search_synthetic --functions ackley20 --methods turbo --seeds 3
+
+Each finished search is kept in `--workdir`, so that the command goes on where it was stopped; rows
+are written of what is finished.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments import results_table, rows, search_loop
+from experiments.config import ConfigError, check_choice, check_float, check_int
+from experiments.experiment import Search
+from experiments.finished import Finished
+from experiments.one_thread import one_thread
+from experiments.search_evaluators import evaluator
+from experiments.search_methods import BOX_METHODS, PRESETS, in_box
+from search import benchmarks, interface
+
+TABLE = "search/synthetic"
+TITLE = "Test functions: the best value after so many evaluations (cost, minimum 0)"
+MARKS = (100, 300, 500, 700)  # evaluations at which a row is written besides the last
+
+
+def build(config: Any) -> Search:
+    """A search of a test function, minimised."""
+    name, dim = parse(config.function)
+    check_choice(config, "method", BOX_METHODS)
+    check_choice(config, "preset", tuple(PRESETS))
+    tree = {
+        "c": check_float(config, "tree.c", low=0.0),
+        "leaf_size": check_int(config, "tree.leaf_size", low=2),
+        "kernel": config.tree.kernel,
+        "num_init": check_int(config, "tree.num_init", low=2),
+        "reuse": bool(config.tree.reuse),
+    }
+    box = benchmarks.FUNCTIONS[name].box(dim)
+    work = Search(
+        searcher=in_box(config.method, box, preset=config.preset, budget=config.steps, **tree),
+        objective=benchmarks.objective(name),
+        headline=("value", "min"),
+        evaluator=evaluator(config),
+        batch_size=check_int(config, "batch_size", low=1),
+        asynchronous=bool(config.asynchronous),
+    )
+    label = f"{config.function}-{config.method}"
+    return work._replace(finish=lambda found, _: search_loop.best_row(label, work, found))
+
+
+def parse(function: str) -> tuple[str, int]:
+    """The name and dimension of, say, "ackley20".
+
+    Raises:
+      ConfigError: no such function.
+    """
+    match = re.fullmatch(r"([a-z]+)(\d+)", function)
+    if match is None or match[1] not in benchmarks.FUNCTIONS or int(match[2]) < 2:
+        known = [f"{name}20" for name in benchmarks.FUNCTIONS]
+        raise ConfigError("function", "a name and a dimension of at least 2", function, known)
+    return match[1], int(match[2])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Fills the table."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    options = _options(words)
+    kept = Finished(options.workdir / "finished.jsonl")
+    command = shlex.join(["python", "-m", "experiments.search_synthetic", *words])
+    with one_thread():
+        for seed in range(options.seeds):
+            for function in options.functions:
+                for method in options.methods:
+                    _search(kept, function, method, seed, options)
+                    _write(kept, function, method, options, command)
+    return 0
+
+
+def _options(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.search_synthetic",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--functions", nargs="+", default=["ackley20", "rosenbrock20", "levy20", "rastrigin20"])
+    add("--methods", nargs="+", default=["lamcts_turbo", "turbo"], choices=BOX_METHODS)
+    add("--seeds", type=int, default=10)
+    add("--budget", type=int, default=1000)
+    add("--preset", default="fast", choices=tuple(PRESETS))
+    add("--c", type=float, default=1.0, help="C_p")
+    add("--leaf_size", type=int, default=20, help="theta")
+    add("--kernel", default="rbf", choices=("linear", "poly", "rbf"))
+    add("--suffix", default="", help="added to the rows' names: for ablations")
+    add("--workdir", type=Path, default=Path("runs/search_synthetic"))
+    add("--table", type=Path, default=results_table.table_path(TABLE))
+    return parser.parse_args(words)
+
+
+def _key(function: str, method: str, seed: int, options: argparse.Namespace) -> str:
+    settings = [function, method, options.preset, f"budget={options.budget}"]
+    if method.startswith("lamcts"):
+        settings += [f"c={options.c:g}", f"theta={options.leaf_size}", options.kernel]
+    return " ".join([*settings, f"seed={seed}"])
+
+
+def _search(
+    kept: Finished, function: str, method: str, seed: int, options: argparse.Namespace
+) -> None:
+    key = _key(function, method, seed, options)
+    if key in kept:
+        return
+    name, dim = parse(function)
+    tree = {"c": options.c, "leaf_size": options.leaf_size, "kernel": options.kernel}
+    searcher = in_box(
+        method, benchmarks.FUNCTIONS[name].box(dim), preset=options.preset,
+        budget=options.budget, **(tree if method.startswith("lamcts") else {}),
+    )  # fmt: skip
+    since = time.monotonic()
+    run = interface.maximise(searcher, benchmarks.objective(name), budget=options.budget, seed=seed)
+    seconds = time.monotonic() - since
+    kept.add(key, {"costs": [round(float(-best), 8) for best in run.best], "seconds": seconds})
+    print(f"{key}: {-run.best[-1]:.4g} in {seconds:.0f} s", flush=True)
+
+
+def _write(
+    kept: Finished, function: str, method: str, options: argparse.Namespace, command: str
+) -> None:
+    keys = {seed: _key(function, method, seed, options) for seed in range(options.seeds)}
+    found = {seed: kept[key] for seed, key in keys.items() if key in kept}
+    costs = np.array([each["costs"] for each in found.values()])
+    config = keys[0].partition(" ")[2].rpartition(" ")[0] + " form=algorithm"
+    made = []
+    for mark in [mark for mark in MARKS if mark < options.budget] + [options.budget]:
+        metric = "best_value" if mark == options.budget else f"best_value_at_{mark}"
+        made.append(
+            results_table.row(
+                f"{function}-{method}{options.suffix}", metric,
+                results_table.mean_interval(costs[:, mark - 1]), unit="seed", command=command,
+                config=config, seeds=list(found), machine=rows.machine(),
+                seconds=sum(each["seconds"] for each in found.values()),
+            )
+        )  # fmt: skip
+    results_table.write_table(options.table, TITLE, made)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

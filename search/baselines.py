@@ -1,0 +1,319 @@
+"""What a user would compare a tree search with, behind the same interface.
+
+Random search and regularised evolution are here. Bayesian optimisation is `search.gp` with expected
+improvement; TuRBO is `search.turbo`, since no registry has the authors' code. The rest are
+libraries of the extra `search`, imported where used: TPE (Optuna), CMA-ES (cma), Nevergrad's
+default, and SciPy's differential evolution and dual annealing.
+
+A library's optimiser is run again from its start for every trial, on the values known by then, so
+that a search has no hidden state and resumes from its journal. That costs time that grows with the
+square of the budget: some milliseconds a trial at a thousand trials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from search import cma, gp, turbo
+from search.acquisition import expected_improvement
+from search.interface import (
+    History,
+    Outcome,
+    Searcher,
+    Trial,
+    begin,
+    check_count,
+    extend,
+    generator,
+    record,
+    trial_seed,
+)
+from search.partition import require
+from search.spaces import Box, Choices, Space
+
+Points = Shaped[np.ndarray, "n dim"]
+
+
+def random(space: Space, *, unique: bool = True) -> Searcher:
+    """Uniform points.
+
+    Args:
+        space: what to search.
+        unique: choices without replacement, while there are any; their expected number of trials
+            to the best of N is (N + 1) / 2.
+    """
+
+    def propose(history: History, n: int) -> Points:
+        if isinstance(space, Choices) and unique and space.size <= 2**24:
+            order = generator(history.seed, 0).permutation(space.size)
+            rows = order[np.arange(history.asked, history.asked + n) % space.size]
+            return np.stack(np.unravel_index(rows, tuple(space.sizes)), 1)
+        return space.sample(generator(history.seed, history.asked), n)
+
+    return _from(space, propose)
+
+
+def regularised_evolution(
+    space: Choices, *, population: int = 100, tournament: int = 25, unique: bool = False
+) -> Searcher:
+    """The best of a random tournament has a mutant; the oldest of the population dies.
+
+    Source: Real et al., "Regularized evolution for image classifier architecture search", 2019;
+    named in Wang 2022, section 2.2.2.
+
+    Args:
+        space: choices.
+        population: the latest trials, of which those with a value can be parents.
+        tournament: how many of them compete, drawn with replacement.
+        unique: a mutant that was asked for already is mutated again, at most 100 times.
+
+    Raises:
+        ValueError: a population or tournament below 1.
+    """
+    if population < 1 or tournament < 1:
+        raise ValueError(
+            f"population, tournament: expected at least 1, got {population}, {tournament}"
+        )
+
+    def propose(history: History, n: int) -> Points:
+        points = history.points
+        new: list[Any] = []
+        for number in range(history.asked, history.asked + n):
+            rng = generator(history.seed, number)
+            alive = history.good[-population:]
+            if number < population or len(alive) == 0:
+                new.append(space.sample(rng, 1)[0])
+                continue
+            entrants = alive[rng.integers(len(alive), size=tournament)]
+            parent = points[entrants[int(np.argmax(history.values[entrants]))]]
+            child = space.mutate(rng, parent)
+            for _ in range(100 if unique else 0):
+                if not (points == child).all(1).any():
+                    break
+                child = space.mutate(rng, child)
+            new.append(child)
+        return np.array(new)
+
+    return _from(space, propose)
+
+
+def bayesian(
+    space: Box, *, num_init: int = 30, candidates: int = 2000, fit_steps: int = 50
+) -> Searcher:
+    """A Gaussian process of all trials; the largest expected improvement of random candidates.
+
+    Args:
+        space: a box.
+        num_init: trials of the Latin hypercube at the start.
+        candidates: uniform points that are looked at, and as many near the best sample.
+        fit_steps: Adam steps of each fit.
+    """
+
+    def propose(history: History, n: int) -> Points:
+        rng, good = generator(history.seed, history.asked), history.good
+        if history.asked < num_init or len(good) < 2:
+            return _design(space, history, num_init, n, rng)
+        units, values = space.to_unit(history.points[good]), history.values[good]
+        near = units[int(np.argmax(values))] + 0.05 * rng.standard_normal((candidates, space.dim))
+        found = np.concatenate([rng.random((candidates, space.dim)), np.clip(near, 0.0, 1.0)])
+        mean, deviation = gp.predict(gp.fit(units, values, steps=fit_steps), found)
+        gain = expected_improvement(mean, deviation, float(values.max()))
+        return space.from_unit(found[np.argsort(-gain, kind="stable")[:n]])
+
+    return _from(space, propose)
+
+
+def cma_es(space: Box, *, sigma: float = 0.5) -> Searcher:
+    """CMA-ES (`cma`) from a random mean.
+
+    Args:
+        space: a box.
+        sigma: first standard deviation, as a share of the box's side.
+
+    Raises:
+        ImportError: `cma` is absent; names the extra. So do the other libraries' searchers.
+    """
+    require("cma")
+
+    def propose(history: History, n: int) -> Points:
+        rng = generator(history.seed, 0)
+        units = cma.propose(
+            start=rng.random(space.dim), sigma=sigma, points=space.to_unit(history.points),
+            values=history.values, told=history.told, count=n, rng=rng,
+        )  # fmt: skip
+        return space.from_unit(units)
+
+    return _from(space, propose)
+
+
+def tpe(space: Space, **settings: Any) -> Searcher:
+    """The tree-structured Parzen estimator of Optuna.
+
+    Args:
+        space: a box, or choices, which it treats as categories.
+        settings: of `optuna.samplers.TPESampler`.
+    """
+    require("optuna")
+
+    def propose(history: History, n: int) -> Points:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        names = [f"x{i}" for i in range(space.dim)]
+        kinds: list[Any]
+        if isinstance(space, Choices):
+            kinds = [
+                optuna.distributions.CategoricalDistribution(tuple(range(int(size))))
+                for size in space.sizes
+            ]
+        else:
+            kinds = [
+                optuna.distributions.FloatDistribution(float(low), float(high))
+                for low, high in zip(space.low, space.high, strict=True)
+            ]
+        distributions = dict(zip(names, kinds, strict=True))
+        sampler = optuna.samplers.TPESampler(
+            seed=trial_seed(history.seed, history.asked), **settings
+        )
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        study.add_trials(
+            [
+                optuna.trial.create_trial(
+                    params=dict(zip(names, history.points[i].tolist(), strict=True)),
+                    distributions=distributions, value=float(history.values[i]),
+                )
+                for i in history.good
+            ]
+        )  # fmt: skip
+        asked = [study.ask(distributions) for _ in range(n)]
+        return np.array([[trial.params[name] for name in names] for trial in asked])
+
+    return _from(space, propose)
+
+
+def nevergrad_default(space: Box, *, budget: int) -> Searcher:
+    """Nevergrad's default for real vectors, NGOpt, which chooses by dimension and budget.
+
+    Args:
+        space: a box.
+        budget: how many trials there will be.
+    """
+    library = require("nevergrad")
+
+    def propose(history: History, n: int) -> Points:
+        parameter = library.p.Array(shape=(space.dim,)).set_bounds(space.low, space.high)
+        parameter.random_state.seed(trial_seed(history.seed, 0))
+        optimizer = library.optimizers.NGOpt(parameter, budget=budget, num_workers=1)
+        worst = _worst(history)
+        for value in history.values:
+            candidate = optimizer.ask()
+            optimizer.tell(candidate, -value if np.isfinite(value) else worst)
+        return np.array([optimizer.ask().value for _ in range(n)])
+
+    return _from(space, propose)
+
+
+Scipy = Literal["differential_evolution", "dual_annealing"]
+
+
+class _Wanted(Exception):
+    """Raised in place of the first value that is not known."""
+
+
+class ScipyState(NamedTuple):
+    """A search, and which of its trials SciPy asked for (the others filled a batch)."""
+
+    history: History
+    chain: tuple[int, ...]
+
+
+def scipy(space: Box, method: Scipy) -> Searcher:
+    """SciPy's differential evolution or dual annealing, at their defaults.
+
+    They ask for one point at a time: the rest of a batch, and what is asked for while that point is
+    open, is uniform. A method that ends starts again with another seed.
+
+    Args:
+        space: a box.
+        method: its name in `scipy.optimize`.
+
+    Raises:
+        ValueError: an unknown method.
+    """
+    if method not in ("differential_evolution", "dual_annealing"):
+        raise ValueError(
+            f"method: expected differential_evolution or dual_annealing, got {method!r}"
+        )
+
+    def ask(state: ScipyState, n: int) -> tuple[ScipyState, list[Trial]]:
+        check_count(n)
+        history, chain = state
+        points = space.sample(generator(history.seed, history.asked), n)
+        if not chain or history.told[chain[-1]]:
+            points[0] = _wanted(space, method, history, chain)
+            chain = (*chain, history.asked)
+        history, trials = extend(history, points)
+        return ScipyState(history, chain), trials
+
+    def tell(state: ScipyState, outcomes: Sequence[Outcome]) -> ScipyState:
+        return state._replace(history=record(state.history, outcomes))
+
+    return Searcher(lambda seed: ScipyState(begin(seed, space.dim), ()), ask, tell)
+
+
+def _wanted(
+    space: Box, method: Scipy, history: History, chain: tuple[int, ...]
+) -> Float[np.ndarray, " dim"]:
+    """The point that the method asks for after those of the chain."""
+    from scipy import optimize
+
+    worst = _worst(history)
+    costs = [-v if np.isfinite(v) else worst for v in history.values[list(chain)]]
+    used, found = 0, np.zeros(space.dim)
+
+    def cost(x: Any) -> float:
+        nonlocal used, found
+        if used == len(costs):
+            found = np.clip(np.asarray(x, np.float64), space.low, space.high)
+            raise _Wanted
+        used += 1
+        return float(costs[used - 1])
+
+    bounds = list(zip(space.low, space.high, strict=True))
+    restart = 0
+    while True:
+        rng = generator(history.seed, restart, 3)
+        restart += 1
+        try:
+            getattr(optimize, method)(cost, bounds, rng=rng)
+        except _Wanted:
+            return found
+
+
+def _worst(history: History) -> float:
+    """The cost of a failed trial: the worst that was seen."""
+    good = history.values[history.good]
+    return float(-good.min()) if len(good) else 0.0
+
+
+def _design(
+    space: Box, history: History, num_init: int, n: int, rng: np.random.Generator
+) -> Points:
+    design = turbo.latin_hypercube(num_init, space.dim, generator(history.seed, 0, 1))
+    units = np.concatenate([design[history.asked : history.asked + n], rng.random((n, space.dim))])
+    return space.from_unit(units[:n])
+
+
+def _from(space: Space, propose: Callable[[History, int], Points]) -> Searcher:
+    """A searcher whose state is its history alone."""
+
+    def ask(history: History, n: int) -> tuple[History, list[Trial]]:
+        check_count(n)
+        return extend(history, propose(history, n))
+
+    dtype = np.int64 if isinstance(space, Choices) else np.float64
+    return Searcher(lambda seed: begin(seed, space.dim, dtype), ask, record)

@@ -1,0 +1,101 @@
+"""What searches are tried on: NAS-Bench-201 as a space, and four test functions.
+
+The functions are costs with minimum 0; searchers maximise, so `negated` makes them objectives.
+
+Source: Wang 2022, section 5.3, for the boxes; the functions' standard definitions.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, Real
+
+from search import spaces
+from search.spaces import Box, Choices
+
+Cost = Callable[[Any], float]  # of a vector [dim], to be minimised
+
+
+def ackley(x: Real[np.ndarray, " dim"]) -> float:
+    """Ackley's function with a = 20, b = 0.2, c = 2 pi; 0 at the origin."""
+    x = np.asarray(x, np.float64)
+    near = -20.0 * np.exp(-0.2 * np.sqrt(np.mean(x**2)))
+    return float(near - np.exp(np.mean(np.cos(2.0 * np.pi * x))) + 20.0 + np.e)
+
+
+def rosenbrock(x: Real[np.ndarray, " dim"]) -> float:
+    """Rosenbrock's function; 0 where all coordinates are 1."""
+    x = np.asarray(x, np.float64)
+    return float(np.sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2))
+
+
+def levy(x: Real[np.ndarray, " dim"]) -> float:
+    """Levy's function; 0 where all coordinates are 1."""
+    w = 1.0 + (np.asarray(x, np.float64) - 1.0) / 4.0
+    ends = np.sin(np.pi * w[0]) ** 2 + (w[-1] - 1.0) ** 2 * (1.0 + np.sin(2 * np.pi * w[-1]) ** 2)
+    inner = (w[:-1] - 1.0) ** 2 * (1.0 + 10.0 * np.sin(np.pi * w[:-1] + 1.0) ** 2)
+    return float(ends + inner.sum())
+
+
+def rastrigin(x: Real[np.ndarray, " dim"]) -> float:
+    """Rastrigin's function; 0 at the origin."""
+    x = np.asarray(x, np.float64)
+    return float(10.0 * len(x) + np.sum(x**2 - 10.0 * np.cos(2.0 * np.pi * x)))
+
+
+class Function(NamedTuple):
+    """A test function and the interval of each of its coordinates."""
+
+    cost: Cost
+    low: float
+    high: float
+
+    def box(self, dim: int) -> Box:
+        """Its box in so many dimensions."""
+        return spaces.box(self.low, self.high, dim)
+
+
+FUNCTIONS = MappingProxyType(
+    {
+        "ackley": Function(ackley, -5.0, 10.0),
+        "rosenbrock": Function(rosenbrock, -10.0, 10.0),
+        "levy": Function(levy, -10.0, 10.0),
+        "rastrigin": Function(rastrigin, -5.12, 5.12),
+    }
+)
+
+
+def negated(cost: Cost, point: Real[np.ndarray, " dim"], seed: int) -> float:
+    """The objective of a cost: `functools.partial(negated, ackley)`, which pickles."""
+    return -cost(point)
+
+
+def objective(name: str) -> functools.partial[float]:
+    """The objective of a test function.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if name not in FUNCTIONS:
+        raise ValueError(f"name: expected one of {', '.join(FUNCTIONS)}, got {name!r}")
+    return functools.partial(negated, FUNCTIONS[name].cost)
+
+
+def nasbench201() -> Choices:
+    """The space of NAS-Bench-201: one of five operations on each of a cell's six edges."""
+    return spaces.choices([5] * 6)
+
+
+def look_up(
+    space: Choices,
+    values: Float[np.ndarray, " size"],
+    point: Int[np.ndarray, " dim"],
+    seed: int,
+) -> float:
+    """The objective of a table of all points: `functools.partial(look_up, space, values)`."""
+    return float(values[space.rows(point[None])[0]])
