@@ -1,0 +1,409 @@
+"""Monte-Carlo tree search (UCT) over states and actions that the user declares.
+
+    problem = Problem(root, actions, step, terminal)
+    searcher = mcts.searcher(problem, c=0.1)       # ask and tell, `search.interface`
+
+One iteration selects actions by upper confidence bounds until an action whose child is not in the
+tree yet, adds the child, and plays uniformly random actions from it to a terminal state, which is
+what gets evaluated. Equal states are one node, however they were reached.
+
+The state of a search is a record, not a sum: which actions each iteration took from which nodes,
+which evaluation it waits for, what was predicted of it, and the outcomes. The statistics N and Q
+are computed from the record, added up in the order of the iterations, so that they are the same
+bits whether outcomes came one by one, in another order, or from a journal (`statistics`).
+
+Source: Wang 2022, chapter 3 (equations 3.1 to 3.5), with algorithm 3 of its section 3.4 read as its
+text says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from search import bandit
+from search.bandit import Form
+from search.interface import (
+    Outcome,
+    Point,
+    Searcher,
+    Trial,
+    check_count,
+    check_open,
+    generator,
+    settled,
+    trial_seed,
+)
+
+State = Any  # hashable, compared by value
+Action = Any
+Unknown = Literal["visit", "loss"]
+# (terminal states) -> their predicted rewards
+Predict = Callable[[Sequence[State]], Float[np.ndarray, " n"]]
+
+DEEPEST = 10_000  # actions from the root to a terminal state
+
+
+def itself(state: State) -> Point:
+    """A terminal state as the point to evaluate, where it is a tuple of numbers: an array."""
+    return np.asarray(state)
+
+
+class Problem(NamedTuple):
+    """A space of objects that are built action by action; pure functions.
+
+    Attributes:
+        root: where every object begins. States are hashable and compare by value; tuples of
+            numbers, strings and tuples, say.
+        actions: `(state) -> actions` that are legal in a state that is not terminal, always in one
+            order, at least one.
+        step: `(state, action) -> state`. No sequence of actions comes back to where it was.
+        terminal: `(state) -> bool`: whether the object is complete.
+        point: `(state) -> point`: what a trial of a terminal state holds.
+    """
+
+    root: State
+    actions: Callable[[State], Sequence[Action]]
+    step: Callable[[State, Action], State]
+    terminal: Callable[[State], bool]
+    point: Callable[[State], Point] = itself
+
+
+class Tree(NamedTuple):
+    """A search. Iteration i took the edges `edges[of == i]`; an edge is an action in a node.
+
+    Attributes:
+        seed: of the search.
+        states: of the nodes; the root is the first.
+        first: int64 `[nodes + 1]`: node i's edges are `first[i]` to `first[i + 1]` - 1.
+        child: int64 `[edges]`, the node that an edge leads to, -1 before its first visit.
+        edges: int64 `[steps]`, all edges taken, iteration after iteration.
+        of: int64 `[steps]`, the iteration that took each.
+        trial: int64 `[iterations]`, the trial whose value belongs to each. Several iterations may
+            have one trial: a point that is known is not evaluated again.
+        predicted: float64 `[iterations]`, the mean prediction of the iteration's rollouts when it
+            was made, nan where there was no predictor.
+        terminals: the state that each trial evaluates.
+        values: float64 `[trials]`, nan while open and where failed.
+        told: bool `[trials]`, whether there is an outcome.
+    """
+
+    seed: int
+    states: tuple[State, ...]
+    first: Int[np.ndarray, " bounds"]
+    child: Int[np.ndarray, " edges"]
+    edges: Int[np.ndarray, " steps"]
+    of: Int[np.ndarray, " steps"]
+    trial: Int[np.ndarray, " iterations"]
+    predicted: Float[np.ndarray, " iterations"]
+    terminals: tuple[State, ...]
+    values: Float[np.ndarray, " trials"]
+    told: Any
+
+    @property
+    def good(self) -> Int[np.ndarray, " ok"]:
+        """Numbers of the trials that have a value, ascending: no matter when they were told."""
+        return np.flatnonzero(np.isfinite(self.values))
+
+
+class Statistics(NamedTuple):
+    """What is known of each edge, `[edges]`.
+
+    Attributes:
+        visits: int64, N(s, a): iterations through it, those without a reward too.
+        known: int64, iterations through it that have a reward.
+        total: float64, Q(s, a): the sum of those rewards.
+    """
+
+    visits: Int[np.ndarray, " edges"]
+    known: Int[np.ndarray, " edges"]
+    total: Float[np.ndarray, " edges"]
+
+
+def begin(problem: Problem, seed: int) -> Tree:
+    """A tree of the root alone.
+
+    Raises:
+        ValueError: a negative seed, or a root without actions.
+    """
+    if seed < 0:
+        raise ValueError(f"seed: expected a whole number of at least 0, got {seed}")
+    if problem.terminal(problem.root):
+        raise ValueError(f"root: expected a state that is not terminal, got {problem.root!r}")
+    none = np.zeros(0, np.int64)
+    empty = Tree(
+        int(seed), (), np.zeros(1, np.int64), none, none, none, none, np.zeros(0), (),
+        np.zeros(0), np.zeros(0, bool),
+    )  # fmt: skip
+    return _add_node(problem, empty, problem.root)
+
+
+def rewards(tree: Tree) -> Float[np.ndarray, " iterations"]:
+    """The reward q of each iteration, as it is known now; nan where nothing is.
+
+    Half the value and half the prediction where there are both (equation 3.2), else the one that
+    there is. So an iteration counts by its prediction alone until its outcome is told, and the
+    second backpropagation of the distributed form (equation 3.5) is a change of this number.
+    """
+    value = tree.values[tree.trial]
+    mixed = np.where(np.isnan(tree.predicted), value, (value + tree.predicted) / 2)
+    return np.where(np.isnan(value), tree.predicted, mixed)
+
+
+def statistics(tree: Tree, unknown: Unknown = "visit") -> Statistics:
+    """N and Q of every edge, a function of the recorded iterations and outcomes alone.
+
+    Args:
+        tree: of a search.
+        unknown: what an iteration without a reward counts as, open or failed: a visit without a
+            reward, or, "loss", a visit with the least reward that there is (a virtual loss; a
+            visit without a reward while there is none).
+    """
+    reward = rewards(tree)
+    if unknown == "loss" and not np.isnan(reward).all():
+        reward = np.where(np.isnan(reward), np.nanmin(reward), reward)
+    taken, count = reward[tree.of], len(tree.child)
+    seen = ~np.isnan(taken)
+    return Statistics(
+        np.bincount(tree.edges, minlength=count),
+        np.bincount(tree.edges[seen], minlength=count),
+        # Added one by one in the order of the iterations: the order of the outcomes is no matter.
+        np.bincount(tree.edges[seen], weights=taken[seen], minlength=count),
+    )
+
+
+def bounds(
+    tree: Tree, found: Statistics, node: int, *, c: float, form: Form = "algorithm"
+) -> Float[np.ndarray, " actions"]:
+    """The upper confidence bound of each action of a node (equation 3.1).
+
+    An action whose visits have no reward yet counts by the mean of the node's known rewards, or 0.
+    """
+    here = slice(int(tree.first[node]), int(tree.first[node + 1]))
+    visits, known, total = found.visits[here], found.known[here], found.total[here]
+    everything = total.sum() / max(int(known.sum()), 1)
+    mean = np.where(known > 0, total / np.maximum(known, 1), everything)
+    return bandit.upper_bound(mean, int(visits.sum()), visits, c=c, form=form)
+
+
+class Settings(NamedTuple):
+    """See `searcher`."""
+
+    c: float
+    form: Form = "algorithm"
+    unknown: Unknown = "loss"
+    unique: bool = True
+    repeats: int = 100
+
+
+def check(settings: Settings) -> Settings:
+    """Checks settings.
+
+    Raises:
+        ValueError: one is out of range.
+    """
+    bandit.check(settings.c, settings.form)
+    if settings.unknown not in get_args(Unknown):
+        names = ", ".join(get_args(Unknown))
+        raise ValueError(f"unknown: expected one of {names}, got {settings.unknown!r}")
+    if settings.repeats < 1:
+        raise ValueError(f"repeats: expected at least 1, got {settings.repeats}")
+    return settings
+
+
+def searcher(
+    problem: Problem,
+    *,
+    c: float = 0.5,
+    form: Form = "algorithm",
+    unknown: Unknown = "loss",
+    unique: bool = True,
+    repeats: int = 100,
+) -> Searcher:
+    """UCT with ask and tell; its state is a `Tree`.
+
+    Args:
+        problem: what to search.
+        c: weight of exploration, in the unit of the rewards. The thesis sets 0.5 for accuracies in
+            [0, 1], which explores much.
+        form: which of the thesis's bounds (`search.bandit`).
+        unknown: what trials without a value, open or failed, count as (`statistics`).
+        unique: a state that was evaluated, or is open, is not asked for again: the iteration takes
+            its value, and another one follows. Without, every iteration is a trial.
+        repeats: after so many iterations in one ask that found nothing new, the state is asked for
+            again all the same, as when the whole space is known.
+
+    Raises:
+        ValueError: a setting out of range.
+    """
+    settings = check(Settings(c, form, unknown, unique, repeats))
+
+    def ask(tree: Tree, n: int) -> tuple[Tree, list[Trial]]:
+        return propose(problem, settings, tree, n)
+
+    return Searcher(lambda seed: begin(problem, seed), ask, tell)
+
+
+def tell(tree: Tree, outcomes: Sequence[Outcome]) -> Tree:
+    """Notes outcomes, in any order.
+
+    Raises:
+        ValueError: an outcome of a trial that was never asked, or has one already.
+    """
+    values, told = tree.values.copy(), tree.told.copy()
+    for outcome in map(settled, outcomes):
+        check_open(outcome.id, len(told), lambda number: bool(told[number]))
+        values[outcome.id], told[outcome.id] = outcome.value, True
+    return tree._replace(values=values, told=told)
+
+
+def propose(
+    problem: Problem,
+    settings: Settings,
+    tree: Tree,
+    n: int,
+    *,
+    predict: Predict | None = None,
+    rollouts: int = 0,
+) -> tuple[Tree, list[Trial]]:
+    """Iterates until there are `n` trials.
+
+    Args:
+        problem: what to search.
+        settings: of the search.
+        tree: of the search.
+        n: how many.
+        predict: gives the rewards of the terminal states of `rollouts` more rollouts from the
+            node that was added; their mean is the iteration's prediction. None: there is none.
+        rollouts: see `predict`; at least 1 with it.
+
+    Raises:
+        ValueError: n below 1, or a problem whose functions do not fit together.
+    """
+    check_count(n)
+    trials: list[Trial] = []
+    repeated = 0
+    while len(trials) < n:
+        number = len(tree.trial)
+        rng = generator(tree.seed, number)
+        tree, path, state = descend(problem, settings, tree, rng)
+        terminal = rollout(problem, state, rng)
+        predicted = np.nan
+        if predict is not None:
+            others = [rollout(problem, state, rng) for _ in range(rollouts)]
+            predicted = float(np.mean(predict(others)))
+        known = _find(tree.terminals, terminal) if settings.unique else -1
+        if known >= 0 and repeated < settings.repeats:
+            repeated += 1
+            tree = _record(tree, path, known, predicted)
+            continue
+        repeated, identity = 0, len(tree.terminals)
+        tree = _record(tree, path, identity, predicted)._replace(
+            terminals=(*tree.terminals, terminal),
+            values=np.append(tree.values, np.nan),
+            told=np.append(tree.told, False),
+        )
+        seed = trial_seed(tree.seed, identity)
+        trials.append(Trial(identity, problem.point(terminal), seed))
+    return tree, trials
+
+
+def descend(
+    problem: Problem, settings: Settings, tree: Tree, rng: np.random.Generator
+) -> tuple[Tree, list[int], State]:
+    """Selection and expansion: by bounds to an action that is new, or to a terminal state.
+
+    Of actions with the same bound (those without a visit have an infinite one) one is drawn.
+
+    Returns:
+        The tree with the new node, the edges taken, and the state where they end.
+    """
+    found = statistics(tree, settings.unknown)
+    node, path = 0, list[int]()
+    while True:
+        upper = bounds(tree, found, node, c=settings.c, form=settings.form)
+        best = np.flatnonzero(upper == upper.max())
+        action = int(best[0] if len(best) == 1 else rng.choice(best))
+        edge = int(tree.first[node]) + action
+        path.append(edge)
+        state = tree.states[node]
+        child = int(tree.child[edge])
+        if child < 0:
+            tree, child, is_new = _expand(problem, tree, edge, state, action)
+        else:
+            is_new = False
+        node = child
+        if is_new or tree.first[node] == tree.first[node + 1]:  # a terminal node has no actions
+            return tree, path, tree.states[node]
+        if len(path) > DEEPEST:
+            raise ValueError(f"step: expected a terminal state within {DEEPEST} actions")
+
+
+def rollout(problem: Problem, state: State, rng: np.random.Generator) -> State:
+    """Uniformly random actions from a state to a terminal one.
+
+    Raises:
+        ValueError: a state that is not terminal has no action, or none ends within 10,000 actions.
+    """
+    for _ in range(DEEPEST):
+        if problem.terminal(state):
+            return state
+        actions = legal(problem, state)
+        state = problem.step(state, actions[int(rng.integers(len(actions)))])
+    raise ValueError(f"step: expected a terminal state within {DEEPEST} actions, got {state!r}")
+
+
+def legal(problem: Problem, state: State) -> Sequence[Action]:
+    """The actions of a state that is not terminal.
+
+    Raises:
+        ValueError: there is none.
+    """
+    actions = problem.actions(state)
+    if not len(actions):
+        raise ValueError(f"actions: expected at least one in a state not terminal, got {state!r}")
+    return actions
+
+
+def _expand(
+    problem: Problem, tree: Tree, edge: int, state: State, action: int
+) -> tuple[Tree, int, bool]:
+    """Leads an edge to its child, which is added unless it is there already."""
+    new = problem.step(state, legal(problem, state)[action])
+    node = _find(tree.states, new)
+    is_new = node < 0
+    if is_new:
+        node = len(tree.states)
+        tree = _add_node(problem, tree, new)
+    child = tree.child.copy()
+    child[edge] = node
+    return tree._replace(child=child), node, is_new
+
+
+def _add_node(problem: Problem, tree: Tree, state: State) -> Tree:
+    count = 0 if problem.terminal(state) else len(legal(problem, state))
+    return tree._replace(
+        states=(*tree.states, state),
+        first=np.append(tree.first, tree.first[-1] + count),
+        child=np.concatenate([tree.child, np.full(count, -1)]),
+    )
+
+
+def _record(tree: Tree, path: Sequence[int], trial: int, predicted: float) -> Tree:
+    number = len(tree.trial)
+    return tree._replace(
+        edges=np.concatenate([tree.edges, path]),
+        of=np.concatenate([tree.of, np.full(len(path), number)]),
+        trial=np.append(tree.trial, trial),
+        predicted=np.append(tree.predicted, predicted),
+    )
+
+
+def _find(states: tuple[State, ...], state: State) -> int:
+    try:
+        return states.index(state)
+    except ValueError:
+        return -1
