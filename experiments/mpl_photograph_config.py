@@ -57,7 +57,8 @@ def efficientnet_jft(name: str) -> ConfigDict:
     (section 5.7.7). The rate falls by 0.97 as often as in its 350 epochs, stretched to this run's
     million steps: 2.4 epochs of labelled images, 1,500 steps, would leave nothing of it after a
     tenth of them. The teacher has the student's rate. Label smoothing, UDA and the warm-up are of
-    table 5.8, column ImageNet. Weights are not averaged: the chapter never says so.
+    table 5.8, column ImageNet. RandAugment is table 5.5's, as elsewhere, not Noisy Student's with
+    its one magnitude. Weights are not averaged: the chapter never says so.
     """
     config = _photographs("mpl")
     mpl_config.fill(config, mpl_config.printed("mpl", "imagenet"))

@@ -3,7 +3,7 @@
 Command: python -m experiments.run --config=mpl/efficientnet_jft:l2,paper --workdir=runs/l2
 Expected time: 11 days on 2,048 TPUv3 cores, 10 days for b6-wide (the seed's). Expected number:
 accuracy 90.2 (top-5 98.8) for l2, 90.0 for b6-wide (the seed's, table 5.4); never trained here.
-What a step takes, `--dry_run` says in 60 s. Sharding over a mesh is not here.
+What a step takes, `--dry_run` says in 20 s of one core. Sharding over a mesh is not here.
 
 B6-Wide is said to have B6's depth (factor 2.6), width factor 5.0 and 390 million parameters; these
 factors, which are used, make 316.6 million (`mpl.models.efficientnet`).
