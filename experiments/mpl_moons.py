@@ -158,10 +158,10 @@ def fit(
     return state.student.params if isinstance(state, meta.State) else state.params
 
 
-def predict(setting: Setting, params: PyTree, points: Array) -> Int[Array, " points"]:
+def predict(setting: Setting, params: PyTree, points: Array | np.ndarray) -> Int[Array, " points"]:
     """The class that a network gives to each point."""
     network = perceptron.two_moon(setting.scale)
-    logits, _ = network.apply(params, (), points, train=False)
+    logits, _ = network.apply(params, (), jnp.asarray(points), train=False)
     return jnp.argmax(logits, axis=-1)
 
 
@@ -345,7 +345,7 @@ def _methods(text: str) -> tuple[str, ...]:
 
 
 def _classes(setting: Setting, params: PyTree, points: np.ndarray) -> np.ndarray:
-    return np.asarray(predict(setting, params, jnp.asarray(points)))
+    return np.asarray(predict(setting, params, points))
 
 
 def typical(right: Mapping[str, np.ndarray]) -> int:
