@@ -87,6 +87,22 @@ def test_near_optimal_reaches_the_proven_optimum(cities):
     assert length(coords, solvers.near_optimal(coords)) == pytest.approx(optimum, abs=2e-4)
 
 
+def test_near_optimal_gives_more_time_until_two_searches_agree(monkeypatch):
+    """On a loaded machine a search gets little done in its time."""
+    fast_tsp = pytest.importorskip("fast_tsp")
+    coords = np.random.default_rng(0).uniform(size=(30, 2))
+    best = solvers.near_optimal(coords)
+    random, given = np.random.default_rng(1), []
+
+    def loaded(whole, duration_seconds):
+        given.append(duration_seconds)
+        return (best if duration_seconds > 0.05 else random.permutation(30)).tolist()
+
+    monkeypatch.setattr(fast_tsp, "find_tour", loaded)
+    np.testing.assert_array_equal(solvers.near_optimal(coords, seconds=0.01), best)
+    assert given == pytest.approx([0.01, 0.01, 0.02, 0.04, 0.08, 0.16])
+
+
 def test_solvers_rank_as_expected():
     instances = uniform(0, 10, 20)
     runs = [solve_many(solver, instances, processes=1).lengths for solver in QUICK]
