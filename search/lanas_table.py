@@ -102,6 +102,7 @@ def _search(
     asked = jnp.zeros(budget, jnp.int32).at[: settings.num_init].set(start)
     seen = jnp.zeros(rows, bool).at[start].set(True)
     where = _ancestry(settings.height)
+    depths = where.sum(1, dtype=jnp.int32)  # [node]
 
     def learn_and_select(
         carry: tuple[Array, Array, Array], drawn: Float[Array, " select"]
@@ -113,23 +114,26 @@ def _search(
         visited = where[leaves[asked]] & known[:, None]  # [budget, node]
         visits = visited.sum(0).astype(jnp.float32)
         total = jnp.where(visited, values[asked][:, None], 0.0).sum(0)
+        by_leaf = jnp.zeros(where.shape[0], jnp.int32).at[leaves].add((~seen).astype(jnp.int32))
+        free = by_leaf @ where.astype(jnp.int32)  # [node]: rows that were not asked for
 
         def step(carry: Any, uniform: Float[Array, ""]) -> tuple[Any, None]:
-            asked, seen, count, visits, total = carry
+            asked, seen, count, visits, total, free = carry
             node = _select(tree, visits, total, settings)
-            row = _draw(where, leaves, seen, node, uniform)
-            on_path = where[leaves[row]].astype(jnp.float32)
+            row = _draw(depths, leaves, seen, free, node, uniform)
+            path = where[leaves[row]]
+            on_path = path.astype(jnp.float32)
             return (
                 asked.at[count].set(row),
                 seen.at[row].set(True),
                 count + 1,
                 visits + on_path,
                 total + on_path * values[row],
+                free - path.astype(jnp.int32),
             ), None
 
-        (asked, seen, count, _, _), _ = jax.lax.scan(
-            step, (asked, seen, count, visits, total), drawn
-        )
+        begun = (asked, seen, count, visits, total, free)
+        (asked, seen, count, _, _, _), _ = jax.lax.scan(step, begun, drawn)
         return (asked, seen, count), None
 
     begun = (asked, seen, jnp.int32(settings.num_init))
@@ -229,21 +233,20 @@ def _select(
 
 
 def _draw(
-    where: Bool[Array, "node node"],
+    depths: Int[Array, " node"],
     leaves: Int[Array, " row"],
     seen: Bool[Array, " row"],
+    free: Int[Array, " node"],
     node: Int[Array, ""],
     uniform: Float[Array, ""],
 ) -> Int[Array, ""]:
     """A row of the node's region that was not seen; of its parent's where there is none."""
-
-    def count(node: Int[Array, ""]) -> Int[Array, ""]:
-        return (where[leaves, node] & ~seen).sum()
-
-    node = jax.lax.while_loop(lambda node: (count(node) == 0) & (node > 0), _above, node)
-    free = jnp.cumsum(where[leaves, node] & ~seen)
-    rank = (uniform * free[-1].astype(uniform.dtype)).astype(free.dtype)
-    return jnp.searchsorted(free, jnp.minimum(rank + 1, free[-1])).astype(jnp.int32)
+    node = jax.lax.while_loop(lambda node: (free[node] == 0) & (node > 0), _above, node)
+    below = depths[leaves] - depths[node]  # in a heap, an ancestor's number is a prefix
+    inside = (below >= 0) & ((leaves + 1) >> jnp.maximum(below, 0) == node + 1)
+    rank = (uniform * free[node].astype(uniform.dtype)).astype(jnp.int32)
+    count = jnp.cumsum(inside & ~seen)
+    return jnp.searchsorted(count, jnp.minimum(rank + 1, free[node])).astype(jnp.int32)
 
 
 def _above(node: Int[Array, ""]) -> Int[Array, ""]:

@@ -151,7 +151,7 @@ def test_what_is_imported_is_declared():
 
 def test_all_holds_every_extra_of_the_code():
     (everything,) = map(Requirement, EXTRAS["all"])
-    assert everything.extras == set(EXTRAS) - {"all", "test", "cuda", "tpu"}
+    assert everything.extras == set(EXTRAS) - {"all", "test", "cuda", "tpu", "search", "ray"}
 
 
 def test_an_extra_that_the_code_names_exists():
