@@ -46,7 +46,9 @@ if TYPE_CHECKING:
     from experiments.kernel import Kernel, Measured
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS: Mapping[str, str] = MappingProxyType({"nco": "experiments.bench_nco"})
+ROOMS: Mapping[str, str] = MappingProxyType(
+    {"nco": "experiments.bench_nco", "mpl": "experiments.bench_mpl"}
+)
 PEERS_PYTHON = Path(".venv-peers/bin/python")
 BAD_USAGE = 2
 HEADER = ("kernel", "median", "least", "items/s", "GFLOP/s", "GB/s", "floor", "of floor")
