@@ -19,6 +19,7 @@ from experiments import search_journal
 from experiments.config import ConfigError
 from experiments.experiment import Search
 from experiments.metrics import Progress
+from experiments.one_thread import one_thread
 from experiments.search_journal import JOURNAL, Journal, JournalError, Replayed
 from experiments.workdir import METRICS, TIMING, WorkdirError, claim, write_config
 from search.evaluate import Evaluator, InProcess, Report
@@ -94,7 +95,7 @@ def train(
     workdir = Path(workdir)
     if work.headline[1] not in ("max", "min"):
         raise ConfigError("headline", "max or min", work.headline[1])
-    with claim(workdir, config):
+    with claim(workdir, config), one_thread():
         write_config(workdir, config)
         total = config.steps * config.num_seeds
         name = f"best_{work.headline[0]}"
