@@ -255,7 +255,7 @@ def baselines(task: Task, options: Options) -> dict[str, Method]:
             ).items()
         }
     methods = {
-        "optimal": Method(options.first, functools.partial(_tour, solvers.near_optimal)),
+        "optimal": Method(options.first, functools.partial(_tour, solver_pool.near_optimal)),
         "christofides": Method(options.first, functools.partial(_tour, solvers.christofides)),
         "or_tools": Method(options.first, functools.partial(_tour, solvers.or_tools)),
     }

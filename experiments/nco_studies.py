@@ -28,14 +28,20 @@ import jax
 import numpy as np
 
 from experiments import instances as reader
-from experiments import nco_methods, pointer_training, pretrained, results_table, solution_search
+from experiments import (
+    nco_methods,
+    pointer_training,
+    pretrained,
+    results_table,
+    solution_search,
+    solver_pool,
+)
 from experiments.data import geography
 from experiments.distributed import make_cpu_devices
 from experiments.nco_methods import Options, Reached, Task
 from experiments.nco_tables import Parser
 from experiments.results_table import Interval, mean_interval
 from experiments.solution_search import Found, Model
-from nco import solvers
 
 Rows = list[dict[str, Any]]
 VALIDATION_SEED = 20_001
@@ -316,7 +322,7 @@ def tsplib(loaded: dict[str, pretrained.Pretrained], flags: argparse.Namespace) 
         instance = reader.read(path)
         stem = path.stem
         weights = reader.matrix(instance, 0)
-        tour = solvers.near_optimal(matrix=weights)
+        tour = solver_pool.near_optimal(matrix=weights)
         add(f"{stem}-near_optimal", float(reader.lengths(instance, tour[None])[0]), "")
         if instance.coords is None:
             print(f"{stem}: no coordinates, so nothing that a pointer network reads")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,10 @@ from nco import search, solvers
 from nco.policy_gradient import Policy
 from nco.problems import tsp
 
-SOLVERS = {
+SOLVERS: dict[str, Callable[..., np.ndarray]] = {
     "christofides": solvers.christofides,
     "or_tools": solvers.or_tools,
-    "near_optimal": solvers.near_optimal,
+    "near_optimal": solver_pool.near_optimal,
 }
 
 
@@ -127,7 +128,7 @@ def _real_cities(
     )
     panels, rows = {"active": found.actions[0]}, []
     if config.finish.solvers:
-        panels["near_optimal"] = solvers.near_optimal(coords)
+        panels["near_optimal"] = solver_pool.near_optimal(coords)
     reached = {name: float(lengths(coords[None], t[None])[0]) * km for name, t in panels.items()}
     for name, value in reached.items():
         row = {"name": f"cities{count}-{name}", "metric": "tour_km", "value": value}

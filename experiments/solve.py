@@ -256,7 +256,7 @@ def _check_solver(solver: str, instances: Instances) -> None:
 
 def solve(name: str, instances: Instances, flags: argparse.Namespace) -> Solved:
     """Solves all instances by a solver, under the file's own metric."""
-    from experiments.solver_pool import solve_many
+    from experiments import solver_pool
     from nco import solvers
 
     count, planar = len(instances.names), instances.metric == reader.EUCLIDEAN
@@ -266,8 +266,8 @@ def solve(name: str, instances: Instances, flags: argparse.Namespace) -> Solved:
             if planar
             else np.stack([reader.matrix(instances, i) for i in range(count)])
         )
-        found = solve_many(
-            getattr(solvers, name),
+        found = solver_pool.solve_many(
+            solver_pool.near_optimal if name == COMPARED else getattr(solvers, name),
             **{"instances" if planar else "matrices": stack},
             processes=min(flags.processes, count),
             progress=lambda *_: bar(1),

@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Literal, get_args
 
@@ -163,21 +162,24 @@ def near_optimal(
     *,
     matrix: Real[np.ndarray, "city city"] | None = None,
     seconds: float | None = None,
+    clock: Callable[[], float] | None = None,
 ) -> Int[np.ndarray, " city"]:
     """A tour at or very near the optimum: fast-tsp's Or-opt search with perturbations.
 
     A search runs for a wall-clock time, and on a loaded machine may get little done in it. So it is
-    repeated until one that had a processor for half of its time or more agrees with an earlier one
-    on the shortest length, six times at most, from the third on with twice the time of the one
-    before; still, two calls may differ. Up to 15 cities, and up to
-    20 of a matrix, the tour is optimal up to rounding, by dynamic programming. Weights that are not
-    whole numbers of at most 65,535 are scaled so that the largest becomes 65,535, then rounded:
+    repeated until two searches agree on the shortest length, six times at most, from the third on
+    with twice the time of the one before; still, two calls may differ. Searches that did next to
+    nothing agree too, on the tour that they start from: `clock` tells them. Up to 15 cities, and up
+    to 20 of a matrix, the tour is optimal up to rounding, by dynamic programming. Weights that are
+    not whole numbers of at most 65,535 are scaled so that the largest becomes 65,535, then rounded:
     about 1e-5 of a tour's length.
 
     Args:
         coords: the cities, in any unit.
         matrix: symmetric weights instead of coordinates.
         seconds: time of the first two searches; by default 0.5 ms a city, and at least 10 ms.
+        clock: seconds that the thread has computed, such as `time.thread_time`; an agreement then
+            counts if the search computed for half of the first one's time.
     """
     if seconds is not None and not seconds > 0:
         raise ValueError(f"seconds: expected a positive number or None, got {seconds}")
@@ -197,12 +199,11 @@ def near_optimal(
     searches = 1 if len(whole) <= _FAST_TSP_EXACT else _FAST_TSP_SEARCHES
     best, shortest = [0], np.inf
     for search in range(searches):
-        start = time.thread_time()
+        start = 0.0 if clock is None else clock()
         tour = fast_tsp.find_tour(whole, duration_seconds=budget * 2 ** max(0, search - 1))
-        worked = time.thread_time() - start
+        idle = clock is not None and clock() - start < 0.5 * budget
         length = fast_tsp.compute_cost(tour, whole)
-        # Searches that did next to nothing agree too: on the tour that they start from.
-        agreed = length == shortest and worked > 0.5 * budget
+        agreed = length == shortest and not idle
         if length < shortest:
             best, shortest = tour, length
         if agreed:
