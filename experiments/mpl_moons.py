@@ -172,7 +172,9 @@ def fit_all(setting: Setting, seeds: int, methods: Sequence[str]) -> tuple[Moons
     mesh = jax.sharding.Mesh(np.array(jax.devices()), ("seeds",))
     spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("seeds"))
     given: Moons = jax.device_put(made, spread)
-    keys = jax.device_put(jax.random.split(jax.random.key(0), seeds), spread)
+    root = jax.random.key(0)
+    keys = jax.vmap(functools.partial(jax.random.fold_in, root))(jnp.arange(seeds))
+    keys = jax.device_put(keys, spread)
     found: dict[str, Any] = {}
     for method in methods:
         one = functools.partial(fit, method, setting, setting.steps)
