@@ -1,7 +1,7 @@
 """One thread for BLAS, where many small matrices are factored.
 
 The matrices of a Gaussian process of some hundred points are so small that threads cost more than
-they give: on two busy cores a fit took ten to a hundred times longer with them.
+they give, and the more so the busier the cores are.
 """
 
 from __future__ import annotations
