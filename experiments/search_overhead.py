@@ -29,9 +29,9 @@ from search import benchmarks, interface
 
 TABLE = "search/overhead"
 TITLE = "Time outside the objective"
-SAMPLES = (60, 120, 200)
+SAMPLES = (120, 200)  # at 60 the region's random design is not over yet
 WINDOW = 10
-AUTHORS = {60: 640.0, 120: 1980.0}  # CPU-ms a sample of the authors' code, as users report them
+AUTHORS = {120: 1980.0}  # CPU-ms a sample of the authors' code, as users report them
 SOURCE = "the authors' code, CPU-s a sample, as the project's issue states them"
 
 
