@@ -32,6 +32,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -100,6 +101,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     start = time.monotonic()
     group = "tsp" if flags.found.sign < 0 else "knapsack"
     path = results_table.table_path(f"nco/{group}")
+    if not (flags.dry_run or flags.replace) and (taken := _of_others(path, flags)):
+        others = ", ".join(taken.values())
+        print(
+            f"error: --model: {path.name} holds rows {', '.join(taken)} of {others}, not of "
+            f"{flags.model}; --label NAME calls yours TASK-NAME-METHOD, --replace drops those",
+            file=sys.stderr,
+        )
+        return 2
     command = shlex.join(["python", "-m", "experiments.nco_tables", *words])
     count, failed = 0, []
     for name, made in measure(flags.found, flags.methods, flags.optimal, flags.label):
@@ -123,6 +132,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if failed else 0
 
 
+def _of_others(path: Path, flags: argparse.Namespace) -> dict[str, str]:
+    """Recorded rows that these methods would replace though another model made them, and it."""
+    if not path.exists():
+        return {}
+    prefix = f"{flags.found.name}-{flags.label}-" if flags.label else f"{flags.found.name}-"
+    learned = [f"{prefix}{name}" for name in flags.methods if name in flags.learned]
+    made = {
+        row["name"]: row["config"].split(",")[0].removeprefix("model ")
+        for row in results_table.read_table(path).rows
+        if row["name"] in learned
+    }
+    return {name: model for name, model in made.items() if model != str(flags.model)}
+
+
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """Reads the command line, loads the models, and finds the methods that were asked for."""
     parser = Parser(
@@ -144,7 +167,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         add(f"--{name}", type=type(default), default=said, metavar="N", help=text)
     add("--paper", action="store_true", help="as many samples and updates as the seed's")
     add("--cpu_devices", type=int, metavar="N", help="split instances over N cores")
-    add("--dry_run", action="store_true", help="measure, write nothing")
+    add("--replace", action="store_true", help="replace rows that another model has made")
+    add("--dry_run", action="store_true", help="measure, write nothing; minutes, as without it")
     flags = parser.parse_args(words)
     if flags.label and not re.fullmatch(r"[a-z0-9_]+", flags.label):
         parser.error(f"--label: expected a word in lower case, got {flags.label!r}")
@@ -157,7 +181,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         flags.label = flags.label or loaded[0].config.get("learning", "")
         methods = nco_methods.baselines(flags.found, options)
         flags.optimal = methods["optimal"]
-        methods |= nco_methods.learned(flags.found, loaded, options)
+        learned = nco_methods.learned(flags.found, loaded, options)
+        methods |= learned
+        flags.learned = frozenset(learned) - {"active_scratch", "random"}  # theirs is no model's
     except (LookupError, ValueError, OSError) as error:
         parser.error(str(error))
     asked = flags.methods.split(",") if flags.methods else list(methods)
@@ -210,7 +236,11 @@ def measure(
             continue
         seconds = time.monotonic() - start + (before if name == "optimal" else 0.0)
         value = mean_interval(reached.values)
-        print(f"{prefix}{name}: {value.value:.5g} (n={value.n}, {seconds:.0f} s)", flush=True)
+        gap = nco_methods.gap_percent(task, reached.values, best.values)
+        above = "" if name == "optimal" else f", gap {np.mean(gap):.3g}% (n={len(gap)})"
+        print(
+            f"{prefix}{name}: {value.value:.5g} (n={value.n}{above}, {seconds:.0f} s)", flush=True
+        )
         figure, source = seed_tables.printed(f"{prefix}{name}", task.metric)
         shared = {"name": f"{prefix}{name}", "unit": "instance"}
         rows = [
@@ -218,7 +248,6 @@ def measure(
             shared | {"metric": "instance_seconds"} | _seconds(reached.seconds, reached.together),
         ]
         if name != "optimal":
-            gap = nco_methods.gap_percent(task, reached.values, best.values)
             rows.append(shared | {"metric": "gap_percent", "value": mean_interval(gap)})
         how = f", {method.how}" if method.how else ""
         yield f"{prefix}{name}", [(row, how, seconds) for row in rows]

@@ -86,6 +86,27 @@ def test_a_few_methods_leave_the_other_rows(tmp_path, results, capsys):
     assert "tsp5-random" in capsys.readouterr().out
 
 
+def test_rows_of_another_model_are_not_replaced_unasked(tmp_path, results, capsys):
+    first, second = (save(tmp_path / f"{seed}.npz", seed, experiment="nco_tsp") for seed in (0, 1))
+    words = ["tsp6", *QUICK, "--methods", "greedy,christofides", "--model"]
+    assert nco_tables.main([*words, first]) == 0
+    assert "gap" in capsys.readouterr().out
+    before = rows_of(results / "tsp.json")
+    assert nco_tables.main([*words, second]) == 2
+    said = capsys.readouterr().err
+    assert "tsp6-greedy" in said
+    assert first in said
+    assert "--label" in said
+    assert rows_of(results / "tsp.json") == before
+    # The solvers' rows are no model's; one's own rows, other names and --replace are all right.
+    assert nco_tables.main([*words[:-2], "christofides", "--model", second]) == 0
+    assert nco_tables.main([*words, first]) == 0
+    assert nco_tables.main([*words, second, "--label", "mine"]) == 0
+    assert nco_tables.main([*words, second, "--replace"]) == 0
+    row = rows_of(results / "tsp.json")["tsp6-greedy", "tour_length"]
+    assert row["config"].startswith(f"model {second}")
+
+
 def test_references_are_the_seeds():
     def figure(name, metric="tour_length"):
         return seed_tables.printed(name, metric)
