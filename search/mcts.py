@@ -295,17 +295,13 @@ def propose(
         if predict is not None:
             others = [rollout(problem, state, rng) for _ in range(rollouts)]
             predicted = float(np.mean(predict(others)))
-        known = _find(tree.terminals, terminal) if settings.unique else -1
+        known = find(tree.terminals, terminal) if settings.unique else -1
         if known >= 0 and repeated < settings.repeats:
             repeated += 1
-            tree = _record(tree, path, known, predicted)
+            tree = record(tree, path, known, predicted)
             continue
         repeated, identity = 0, len(tree.terminals)
-        tree = _record(tree, path, identity, predicted)._replace(
-            terminals=(*tree.terminals, terminal),
-            values=np.append(tree.values, np.nan),
-            told=np.append(tree.told, False),
-        )
+        tree = add_trial(record(tree, path, identity, predicted), terminal)
         seed = trial_seed(tree.seed, identity)
         trials.append(Trial(identity, problem.point(terminal), seed))
     return tree, trials
@@ -327,15 +323,10 @@ def descend(
         upper = bounds(tree, found, node, c=settings.c, form=settings.form)
         best = np.flatnonzero(upper == upper.max())
         action = int(best[0] if len(best) == 1 else rng.choice(best))
-        edge = int(tree.first[node]) + action
-        path.append(edge)
-        state = tree.states[node]
-        child = int(tree.child[edge])
-        if child < 0:
-            tree, child, is_new = _expand(problem, tree, edge, state, action)
-        else:
-            is_new = False
-        node = child
+        path.append(edge := int(tree.first[node]) + action)
+        known = len(tree.states)
+        tree, node = follow(problem, tree, node, edge)
+        is_new = node == known
         if is_new or tree.first[node] == tree.first[node + 1]:  # a terminal node has no actions
             return tree, path, tree.states[node]
         if len(path) > DEEPEST:
@@ -368,19 +359,23 @@ def legal(problem: Problem, state: State) -> Sequence[Action]:
     return actions
 
 
-def _expand(
-    problem: Problem, tree: Tree, edge: int, state: State, action: int
-) -> tuple[Tree, int, bool]:
-    """Leads an edge to its child, which is added unless it is there already."""
-    new = problem.step(state, legal(problem, state)[action])
-    node = _find(tree.states, new)
-    is_new = node < 0
-    if is_new:
-        node = len(tree.states)
+def follow(problem: Problem, tree: Tree, node: int, edge: int) -> tuple[Tree, int]:
+    """Takes an action of a node, an edge's number; a state that is not in the tree is added.
+
+    Returns:
+        The tree, and the node that the edge leads to: the last one where it is new.
+    """
+    if tree.child[edge] >= 0:
+        return tree, int(tree.child[edge])
+    state = tree.states[node]
+    new = problem.step(state, legal(problem, state)[edge - int(tree.first[node])])
+    child = find(tree.states, new)
+    if child < 0:
+        child = len(tree.states)
         tree = _add_node(problem, tree, new)
-    child = tree.child.copy()
-    child[edge] = node
-    return tree._replace(child=child), node, is_new
+    children = tree.child.copy()
+    children[edge] = child
+    return tree._replace(child=children), child
 
 
 def _add_node(problem: Problem, tree: Tree, state: State) -> Tree:
@@ -392,7 +387,8 @@ def _add_node(problem: Problem, tree: Tree, state: State) -> Tree:
     )
 
 
-def _record(tree: Tree, path: Sequence[int], trial: int, predicted: float) -> Tree:
+def record(tree: Tree, path: Sequence[int], trial: int, predicted: float = np.nan) -> Tree:
+    """Adds an iteration: the edges that it took, the trial that it waits for, its prediction."""
     number = len(tree.trial)
     return tree._replace(
         edges=np.concatenate([tree.edges, path]),
@@ -402,7 +398,17 @@ def _record(tree: Tree, path: Sequence[int], trial: int, predicted: float) -> Tr
     )
 
 
-def _find(states: tuple[State, ...], state: State) -> int:
+def add_trial(tree: Tree, terminal: State) -> Tree:
+    """Adds an open trial of a terminal state."""
+    return tree._replace(
+        terminals=(*tree.terminals, terminal),
+        values=np.append(tree.values, np.nan),
+        told=np.append(tree.told, False),
+    )
+
+
+def find(states: tuple[State, ...], state: State) -> int:
+    """A state's place among others, or -1."""
     try:
         return states.index(state)
     except ValueError:

@@ -257,6 +257,14 @@ def test_an_open_network_is_nobodys_parent():
     assert [trial.point.parent for trial in trials] == [3] * 3
 
 
+def test_no_network_is_its_own_parent():
+    state, _ = run(searcher(), late=None, rounds=3)
+    for trial in range(9):
+        parent = alphax.transfer_parent(PROBLEM, state.tree, trial)
+        assert parent != trial
+        assert parent >= 0
+
+
 def test_edit_distance_counts_digits():
     one = np.array([[1, 0, 2], [1, 1, 2], [0, 1, 3]])
     np.testing.assert_array_equal(alphax.edit_distance(one, np.array([1, 1, 2])), [1, 0, 2])
