@@ -13,7 +13,7 @@ QUICK = Setting(steps=60, batch=16)
 
 
 def test_moons_are_drawn_apart_and_three_of_each_are_labelled():
-    near, far = (mpl_moons.moons(3, Setting(separation=gap)) for gap in (0.0, 1.0))
+    near, far = (mpl_moons.moons(3, Setting(noise=0.05, separation=gap)) for gap in (0.0, 1.0))
     assert np.bincount(near.labels).tolist() == [1000, 1000]
     assert near.labels[near.labelled].tolist() == [0, 0, 0, 1, 1, 1]
     moved = far.points - near.points
@@ -26,7 +26,7 @@ def test_moons_are_drawn_apart_and_three_of_each_are_labelled():
 
 
 def test_laplacian_svm_finds_moons_that_no_line_separates():
-    given = mpl_moons.moons(0, Setting(separation=0.0))
+    given = mpl_moons.moons(0, Setting(noise=0.05, separation=0.0))
     some = np.concatenate([given.labelled, np.setdiff1d(np.arange(0, 2000, 3), given.labelled)])
     points, labels = given.points[some], given.labels[some]
     first = np.arange(6)
@@ -79,7 +79,7 @@ def test_all_labels_and_a_wide_start_find_separated_moons():
 
 
 def test_pseudo_labels_follow_their_teacher():
-    setting = Setting(steps=1500, scale=1.0, rate=1.0)
+    setting = Setting(noise=0.05, steps=1500, scale=1.0, rate=1.0)
     made, params = mpl_moons.fit_all(setting, 1, ("supervised", "pseudo_labels"))
     guesses = [
         mpl_moons.predict(setting, jax.tree.map(lambda leaf: leaf[0], params[name]), made.points[0])
