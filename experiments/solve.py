@@ -225,6 +225,13 @@ def _settle(flags: argparse.Namespace, cities: int) -> None:
     else:
         config = pretrained.load(flags.model).config
         known = solution_search.settings(flags.model, config, cities)
+        trained = config.get("cities", cities)
+        if cities >= 2 * trained:
+            print(
+                f"note: {flags.model} was trained on {trained} cities; on {cities} its tours are "
+                "much longer than they need be",
+                file=sys.stderr,
+            )
     for name in DEFAULTS.get(flags.method, {}):
         if getattr(flags, name) is None:
             setattr(flags, name, getattr(known, name))
@@ -307,6 +314,14 @@ def search(
                 seed=flags.seed,
             )
     lengths = reader.lengths(instances, found.actions)
+    if flags.method == "active":
+        greedy = reader.lengths(instances, solution_search.greedy(model, points).actions)
+        if worse := int(np.sum(np.asarray(greedy) < np.asarray(lengths))):
+            print(
+                f"note: greedy decoding (--method greedy) has a shorter tour on {worse} of "
+                f"{len(points)} instances; Active Search needs more --steps there",
+                file=sys.stderr,
+            )
     return Solved(found.actions, lengths, found.seconds, found.compile_seconds)
 
 
