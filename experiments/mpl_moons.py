@@ -18,7 +18,7 @@ feedback alone (`mpl_pure`); labels are drawn, h is the cosine, its baseline dec
 
 How far apart the moons are decides. The usual moons reach into each other (`--separation 0`), and
 only a bent boundary tells them apart, which this network does not find in 20,000 updates even with
-all 2,000 labels (`all_labels`); then no method succeeds but the Laplacian SVM. Drawn further apart
+all 2,000 labels (`all_labels`); then none succeeds but, mostly, the Laplacian SVM. Drawn apart
 (`--separation 1`, the default: the moons of one colour moved up by a half, the others down), a
 straight line through the gap is right, and 6 labels place it badly: this is where feedback helps.
 Labels are drawn, so a boundary through dense points moves at random until it lies where few are.
