@@ -29,8 +29,9 @@ from jaxtyping import Int, Real
 
 from search import mcts, meta_dnn
 from search.bandit import Form
+from search.decisions import Problem, State
 from search.interface import Outcome, Searcher, Trial
-from search.mcts import Problem, State, Tree
+from search.mcts import Tree
 from search.meta_dnn import Predictor
 
 PyTree = Any

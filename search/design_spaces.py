@@ -1,6 +1,6 @@
 """Network design spaces as states and actions for `search.mcts` and `search.alphax`.
 
-Every function returns a `mcts.Problem` whose points are int64 vectors, the encodings that a
+Every function returns a `decisions.Problem` whose points are int64 vectors, the encodings that a
 predictor sees. A network is complete only after its last decision, or where its space has the
 action `TERMINATE`, so that passing through a shallow network costs nothing.
 
@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Int
 
-from search.mcts import Action, Problem, State
+from search.decisions import Action, Problem, State
 from search.spaces import Choices
 
 TERMINATE = "terminate"

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from search import mcts
+from search.decisions import DEEPEST, State
 from search.interface import Outcome, Searcher, Trial, check_count, generator, trial_seed
 from search.mcts import Problem, Tree
 
@@ -112,7 +113,7 @@ def _build(
     values: Float[np.ndarray, " edges"],
     part: float,
     iteration: int,
-) -> tuple[Tree, list[int], mcts.State]:
+) -> tuple[Tree, list[int], State]:
     """Goes from the root to a terminal state, of whose nodes those that are new are added."""
     rng = generator(tree.seed, iteration)
     node, path = 0, list[int]()
@@ -125,8 +126,8 @@ def _build(
         edge = int(rng.choice(best))
         path.append(edge)
         tree, node = mcts.follow(problem, tree, node, edge)
-        if len(path) > mcts.DEEPEST:
-            raise ValueError(f"step: expected a terminal state within {mcts.DEEPEST} actions")
+        if len(path) > DEEPEST:
+            raise ValueError(f"step: expected a terminal state within {DEEPEST} actions")
     return tree, path, tree.states[node]
 
 
