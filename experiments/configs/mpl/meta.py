@@ -1,8 +1,8 @@
 """Meta Pseudo Labels on images (Pham 2021, Algorithm 3, tables 5.2 and 5.8).
 
 Command: python -m experiments.run --config=mpl/meta:digits,cpu --workdir=runs/ssl
-Expected time: some 5 min a stage on one core (0.1 s an update, timed over 100 updates). Expected
-number: accuracy on the 297 test digits; none is recorded yet.
+Expected time: 90 s a seed on one core that other work shared. Expected number: accuracy
+91.2 in percent on the 297 test digits, the mean of 5 seeds (`experiments/results/mpl`).
 
 A teacher with UDA's losses learns from its student's feedback; the student learns from the
 teacher's labels alone and is finetuned on labelled images at the end. `--config.meta.teacher` is

@@ -1,8 +1,8 @@
 """Pseudo Labels: a trained teacher labels the rest, once (Pham 2021, eq. 5.1, table 5.6).
 
 Command: python -m experiments.run --config=mpl/pseudo_labels:digits,cpu --workdir=runs/ssl
-Expected time: some 5 min a stage on one core (0.1 s an update, timed over 100 updates). Expected
-number: accuracy on the 297 test digits; none is recorded yet.
+Expected time: two minutes a seed on one core that other work shared. Expected number: accuracy
+87.1 in percent on the 297 test digits, the mean of 5 seeds (`experiments/results/mpl`).
 
 Two stages: the teacher on labelled images, then a new network on these and on images whose label
 the teacher is sure of.

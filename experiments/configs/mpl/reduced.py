@@ -1,8 +1,8 @@
 """Reduced Meta Pseudo Labels: a perceptron adapts a fixed teacher (Pham 2021, 5.7.14).
 
 Command: python -m experiments.run --config=mpl/reduced:digits,cpu --workdir=runs/ssl
-Expected time: some 5 min a stage on one core (0.1 s an update, timed over 100 updates). Expected
-number: accuracy on the 297 test digits; none is recorded yet.
+Expected time: 90 s a seed on one core that other work shared. Expected number: accuracy
+84.3 in percent on the 297 test digits, the mean of 5 seeds (`experiments/results/mpl`).
 
 Three stages: a teacher on labelled images, whose distributions are kept; a student with a small
 teacher that adapts them by feedback; finetuning. The seed's table 5.11 has EfficientNet-B0, 45,000

@@ -1,8 +1,8 @@
 """A classifier that learns from labelled images alone (Pham 2021, tables 5.2, 5.6 and 5.9).
 
 Command: python -m experiments.run --config=mpl/supervised:digits,cpu --workdir=runs/ssl
-Expected time: some 5 min a stage on one core (0.1 s an update, timed over 100 updates). Expected
-number: accuracy on the 297 test digits; none is recorded yet.
+Expected time: half a minute a seed on one core that other work shared. Expected number: accuracy
+80.4 in percent on the 297 test digits, the mean of 5 seeds (`experiments/results/mpl`).
 
 RandAugment on the labelled images; `--config.method=mixup`, `--config.smoothing=0.1` and
 `--config.augment.labelled=weak` are its variants, `--config.data.all_labels=true` the headroom.
