@@ -18,8 +18,8 @@ import numpy as np
 
 from experiments import config as configs
 from experiments.data.registry import MissingDataset
-from experiments.experiment import Search
 from experiments.dry_run import describe
+from experiments.experiment import Search
 from experiments.programs import Programs, make_mesh
 from experiments.run import build, parse
 from experiments.schedule import check_phases
