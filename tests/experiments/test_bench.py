@@ -39,6 +39,7 @@ def toy_room(monkeypatch, known_rates):
     task = kernel.PeerTask("toy.py", "pytorch", {"task": "greedy", "cities": 5, "batch": 8})
     toy = kernel.Kernel("toy-greedy", 8, "instance", jnp.tanh, lambda: (jnp.ones(8),), peer=task)
     monkeypatch.setattr(bench_nco, "kernels", lambda *, tiny: [toy])
+    monkeypatch.setattr(bench, "ROOMS", {"nco": "experiments.bench_nco"})
 
 
 def test_floor_adds_arithmetic_at_the_machine_rates():

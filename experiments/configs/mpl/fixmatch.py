@@ -1,7 +1,7 @@
 """FixMatch: hard labels of confident, weakly augmented images (Pham 2021, table 5.2, quoted).
 
 Command: python -m experiments.run --config=mpl/fixmatch:digits,cpu --workdir=runs/ssl
-Expected time: a minute a seed on one core that other work shared. Expected number: accuracy
+Expected time: 1 min a seed on one core that other work shared. Expected number: accuracy
 91.5 in percent on the 297 test digits, the mean of 5 seeds (`experiments/results/mpl`).
 
 The seed only quotes its result; it has the settings of UDA here, FixMatch's own threshold 0.95, and

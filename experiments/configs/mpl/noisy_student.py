@@ -1,7 +1,7 @@
 """Noisy Student: a trained teacher's distributions and a noised student (Pham 2021, 5.7.14).
 
 Command: python -m experiments.run --config=mpl/noisy_student:digits,cpu --workdir=runs/ssl
-Expected time: a minute a seed on one core that other work shared. Expected number: accuracy
+Expected time: 1 min a seed on one core that other work shared. Expected number: accuracy
 83.1 in percent on the 297 test digits, the mean of 5 seeds (`experiments/results/mpl`).
 
 Three stages: the teacher on labelled images; a new network on its distributions of all others; and

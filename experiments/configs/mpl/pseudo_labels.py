@@ -1,7 +1,7 @@
 """Pseudo Labels: a trained teacher labels the rest, once (Pham 2021, eq. 5.1, table 5.6).
 
 Command: python -m experiments.run --config=mpl/pseudo_labels:digits,cpu --workdir=runs/ssl
-Expected time: two minutes a seed on one core that other work shared. Expected number: accuracy
+Expected time: 2 min a seed on one core that other work shared. Expected number: accuracy
 87.1 in percent on the 297 test digits, the mean of 5 seeds (`experiments/results/mpl`).
 
 Two stages: the teacher on labelled images, then a new network on these and on images whose label

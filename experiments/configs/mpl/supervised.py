@@ -1,7 +1,7 @@
 """A classifier that learns from labelled images alone (Pham 2021, tables 5.2, 5.6 and 5.9).
 
 Command: python -m experiments.run --config=mpl/supervised:digits,cpu --workdir=runs/ssl
-Expected time: half a minute a seed on one core that other work shared. Expected number: accuracy
+Expected time: 30 s a seed on one core that other work shared. Expected number: accuracy
 80.4 in percent on the 297 test digits, the mean of 5 seeds (`experiments/results/mpl`).
 
 RandAugment on the labelled images; `--config.method=mixup`, `--config.smoothing=0.1` and

@@ -1,7 +1,7 @@
 """Unsupervised Data Augmentation (Pham 2021, tables 5.2 and 5.7).
 
 Command: python -m experiments.run --config=mpl/uda:digits,cpu --workdir=runs/ssl
-Expected time: half a minute a seed on one core that other work shared. Expected number: accuracy
+Expected time: 30 s a seed on one core that other work shared. Expected number: accuracy
 89.2 in percent on the 297 test digits, the mean of 5 seeds (`experiments/results/mpl`).
 
 A supervised loss, and consistency between weakly and strongly augmented unlabelled images.
