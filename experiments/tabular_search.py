@@ -22,8 +22,6 @@ from experiments import results_table
 from experiments.results_table import Interval
 from search.interface import Outcome, Searcher
 
-IDLE = 20_000  # trials in a row that were asked for before, after which a search counts as stuck
-
 
 class Found(NamedTuple):
     """A search of a table.
@@ -47,6 +45,7 @@ def samples_to_best(
     seed: int,
     budget: int,
     batch_size: int = 1,
+    idle: int = 20_000,
 ) -> Found:
     """Searches until the best is found.
 
@@ -57,16 +56,17 @@ def samples_to_best(
       seed: of the search.
       budget: distinct points at most.
       batch_size: trials asked for at once.
+      idle: trials in a row that were all asked for before, after which a search counts as stuck.
     """
     state, seen, curve = searcher.init(seed), set[bytes](), list[float]()
-    top, idle = -math.inf, 0
-    while len(seen) < budget and idle < IDLE and top < best:
+    top, repeated = -math.inf, 0
+    while len(seen) < budget and repeated < idle and top < best:
         state, trials = searcher.ask(state, batch_size)
         values = [float(reward(trial.point)) for trial in trials]
         for trial, value in zip(trials, values, strict=True):
             key = np.asarray(trial.point).tobytes()
-            idle = idle + 1 if key in seen else 0
-            if idle or top >= best or len(seen) == budget:
+            repeated = repeated + 1 if key in seen else 0
+            if repeated or top >= best or len(seen) == budget:
                 continue
             seen.add(key)
             top = max(top, value)

@@ -1,9 +1,12 @@
-"""Small real tables and images that scikit-learn carries, and its two moons: no download."""
+"""Small real tables and images that scikit-learn carries, and tables made here: no download."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+PLAIN_CNN = Path(__file__).parent / "bundled" / "plain_cnn.csv"
 
 
 def load_digits(folder: Path | None = None) -> dict[str, Any]:
@@ -75,3 +78,28 @@ def _table(bunch: Any) -> dict[str, Any]:
         "labels": bunch.target.astype(np.int32),
         "names": [str(name) for name in bunch.feature_names],
     }
+
+
+def load_plain_cnn(folder: Path | None = None) -> dict[str, Any]:
+    """What each of 1,364 plain CNNs reaches on 8x8 digits (`experiments.plain_cnn_training`).
+
+    Returns:
+      encodings: int64 [1364, 11], the rows of `search.design_spaces.plain_cnns`;
+      accuracy: float64 [1364, seeds], per cent, one column a training.
+    """
+    del folder  # bundled
+    with open(PLAIN_CNN, newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    columns = [place for place, name in enumerate(header) if name.startswith("accuracy_")]
+    encodings = [_plain_cnn(row[1].split("-"), row[2].split("-")) for row in rows]
+    return {
+        "encodings": np.array(encodings, np.int64),
+        "accuracy": np.array([[float(row[place]) for place in columns] for row in rows]),
+    }
+
+
+def _plain_cnn(kernels: list[str], filters: list[str]) -> list[int]:
+    code = [len(kernels)]
+    for sizes, small in ((kernels, "3"), (filters, "4")):
+        code += [1 if size == small else 2 for size in sizes] + [0] * (5 - len(sizes))
+    return code

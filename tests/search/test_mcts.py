@@ -199,6 +199,17 @@ def test_bounds_are_the_printed_formulas(form):
         assert found[arm] == pytest.approx(arm + bonus)
 
 
+def test_open_trials_count_as_visits_of_the_parent():
+    searcher = mcts.searcher(arms(2), c=0.5, unique=False)
+    state, trials = searcher.ask(searcher.init(0), 2)
+    state = searcher.tell(state, [Outcome(t.id, 1.0, "ok") for t in trials])
+    state, _ = searcher.ask(state, 3)
+    found = mcts.bounds(state, mcts.statistics(state, "visit"), 0, c=0.5)
+    counts = np.bincount(state.edges)
+    expected = 1.0 + 2 * 0.5 * np.sqrt(2 * math.log(5) / counts)
+    np.testing.assert_allclose(found, expected)
+
+
 def test_the_best_arm_gets_most_visits_and_more_exploration_spreads_them():
     def visits(c):
         searcher = mcts.searcher(arms(3), c=c, unique=False)

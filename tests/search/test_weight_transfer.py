@@ -54,3 +54,9 @@ def test_layers_in_lists_and_arrays_at_the_top():
     assert taken == {"layers": [{"w": True}, {"w": False}], "w": True, "b": True}
     np.testing.assert_array_equal(found["layers"][0]["w"], 1.0)
     np.testing.assert_array_equal(found["layers"][1]["w"], 0.0)
+
+
+def test_a_layer_with_another_bias_or_none_is_another_layer():
+    whole, bare = {"a": {"w": np.ones(2), "b": np.ones(1)}}, {"a": {"w": np.zeros(2)}}
+    assert layers_copied(whole, bare) == set()
+    assert layers_copied(bare, whole) == set()
