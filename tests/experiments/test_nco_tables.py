@@ -156,7 +156,7 @@ def test_a_temperature_is_of_the_model_that_it_was_found_for(tmp_path, results):
     # No T* was sought for more cities than in training, where networks are unsure by themselves.
     cases += [(known, "tsp4", 1.5), (known, "tsp6", 1)]
     for model, task, temperature in cases:
-        words = [task, "--model", model, *QUICK, "--methods=sample4", "--label=l"]
+        words = [task, "--model", model, *QUICK, "--methods=sample4", "--label=l", "--replace"]
         assert nco_tables.main(words) == 0
         row = rows_of(results / "tsp.json")[f"{task}-l-sample4", "tour_length"]
         assert row["config"] == f"model {model}, 4 samples, T = {temperature}"
