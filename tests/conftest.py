@@ -71,3 +71,20 @@ def standard_promotion() -> Iterator[None]:
     """NumPy's usual dtype promotion for one test, where it drives a library that needs it."""
     with jax.numpy_dtype_promotion("standard"):
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_programs() -> Iterator[None]:
+    """Forgets compiled programs before the system's limit on a process's mappings (Linux's 65,530).
+
+    Each program has some of its own; over a thousand tests in one process they reach the limit, and
+    the next compilation ends the process.
+    """
+    yield
+    try:
+        with open("/proc/self/maps", "rb") as maps:
+            count = sum(1 for _ in maps)
+    except OSError:
+        return
+    if count > 30_000:
+        jax.clear_caches()
