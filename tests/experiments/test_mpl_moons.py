@@ -137,3 +137,15 @@ def test_command_refuses(words, named, capsys):
         mpl_moons.main(words)
     assert stopped.value.code == 2
     assert named in capsys.readouterr().err
+
+
+def test_other_data_sets_are_those_of_their_seeds():
+    made, params = mpl_moons.fit_all(QUICK, 2, ("supervised",), first=5)
+    alone = mpl_moons.moons(6, QUICK)
+    assert np.array_equal(made.points[1], alone.points)
+    one = mpl_moons.fit(
+        "supervised", QUICK, QUICK.steps, jax.random.fold_in(jax.random.key(0), 6), alone
+    )
+    found = jax.tree.map(lambda leaf: leaf[1], params["supervised"])
+    for left, right in zip(jax.tree.leaves(one), jax.tree.leaves(found), strict=True):
+        np.testing.assert_allclose(left, right, atol=1e-5)
