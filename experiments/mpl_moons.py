@@ -273,7 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add("--label", default="", metavar="L", help="rows are called L-METHOD: another setting")
     add("--cpu_devices", type=int, metavar="N", help="split the data sets over N cores")
-    add("--drawn", type=int, metavar="S", help="which data set to draw, from 0 (the first typical one)")
+    add("--drawn", type=int, metavar="S", help="the data set to draw, from 0 (first typical one)")
     add("--dry_run", action="store_true", help="measure, write nothing")
     flags = parser.parse_args(words)
     setting = Setting(**{name: getattr(flags, name) for name in Setting._fields})
