@@ -142,8 +142,8 @@ def _write(
     costs = np.array([each["costs"] for each in found.values()])
     config = keys[0].partition(" ")[2].rpartition(" ")[0] + " form=algorithm"
     made = []
-    for mark in [mark for mark in MARKS if mark < options.budget] + [options.budget]:
-        metric = "best_value" if mark == options.budget else f"best_value_at_{mark}"
+    marks = {f"best_value_at_{mark}": mark for mark in MARKS if mark <= options.budget}
+    for metric, mark in {**marks, "best_value": options.budget}.items():
         made.append(
             results_table.row(
                 f"{function}-{method}{options.suffix}", metric,
