@@ -36,7 +36,7 @@ def in_box(method: Any, box: Box, *, preset: str, budget: int, **tree: Any) -> S
       box: what to search.
       preset: of TuRBO's constants: "paper" or "fast", which has fewer Adam steps and candidates.
       budget: trials there will be.
-      tree: fields of `lamcts.Settings` to change.
+      tree: fields of `lamcts.Settings` to change; `num_init` is that of TuRBO and BO alone too.
 
     Raises:
       ConfigError: an unknown method or preset.
@@ -45,6 +45,7 @@ def in_box(method: Any, box: Box, *, preset: str, budget: int, **tree: Any) -> S
         raise ConfigError("preset", "one of the choices below", preset, PRESETS)
     constants = PRESETS[preset]
     quick = preset == "fast"
+    num_init = tree.get("num_init", 30)
     if method.startswith("lamcts_") and method in BOX_METHODS:
         solver: Any = method.removeprefix("lamcts_")
         settings = lamcts.Settings(
@@ -53,11 +54,12 @@ def in_box(method: Any, box: Box, *, preset: str, budget: int, **tree: Any) -> S
         )  # fmt: skip
         return lamcts.searcher(box, settings._replace(**tree))
     if method == "turbo":
-        return turbo.searcher(box, settings=constants)
+        return turbo.searcher(box, num_init=num_init, settings=constants)
     if method == "bo":
         return baselines.bayesian(
-            box, candidates=250 if quick else 1000, fit_steps=10 if quick else 50
-        )
+            box, num_init=num_init,
+            candidates=250 if quick else 1000, fit_steps=10 if quick else 50,
+        )  # fmt: skip
     if method == "cma":
         return baselines.cma_es(box)
     if method == "nevergrad":
