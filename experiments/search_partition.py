@@ -219,8 +219,8 @@ def draw(path: Path, space: Space, seen: dict[tuple[str, int], list[Seen]]) -> N
         cells.text(sizes[0], len(space.values) * 1.1, "all 15,625 cells", fontsize=7)
         cells.set_yscale("log")
         cells.set_ylim(30, 40_000)
-        for axis in (axes[0, 0], cells):
-            axis.legend(fontsize=7)
+        axes[0, 0].legend(fontsize=7)
+        cells.legend(fontsize=7, loc="center right", bbox_to_anchor=(1.0, 0.72))
         shown = [size for size in SHOWN if size in sizes] or sizes[-1:]
         _draw_means(axes[0, 3], shown, seen)
         _draw_leaves(axes[1], space, shown, seen)

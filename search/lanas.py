@@ -65,6 +65,7 @@ def searcher(
     surrogate: Surrogate | None = None,
     candidates: int = 256,
     unique: bool = True,
+    hidden_units: int = 0,
     encode: Callable[[Any], Float[np.ndarray, "n hot"]] | None = None,
 ) -> Searcher:
     """LaNAS over a space; the defaults are the thesis's (section 4.3).
@@ -88,13 +89,18 @@ def searcher(
         candidates: see `surrogate`.
         unique: choices that were asked for already are not asked for again; where a region has
             nothing else, its parent's is taken. Once all points are known they come again.
+        hidden_units: of a perceptron that splits each node (figure 4.6b); 0 for a linear function.
+            On choices only: the walk in a box needs linear constraints.
         encode: `[n, dim]` points as `[n, hot]` vectors to split; one-hot for choices, the unit cube
             for a box by default.
 
     Raises:
+        ImportError: scikit-learn is needed for `hidden_units` and absent; names the extra.
         ValueError: a setting out of range.
     """
     bandit.check(c, form)
+    if hidden_units and not isinstance(space, Choices):
+        raise ValueError(f"hidden_units: expected 0 in a box, got {hidden_units}")
     if sampling not in get_args(Sampling):
         raise ValueError(f"sampling: expected one of {get_args(Sampling)}, got {sampling!r}")
     for name, value in (
@@ -111,13 +117,13 @@ def searcher(
 
     def init(seed: int) -> State:
         history = begin(seed, space.dim, np.int64 if discrete else np.float64)
-        return State(history, linear_tree.bare(height, hot), 0)
+        return State(history, linear_tree.bare(height, hot, hidden_units), 0)
 
     def ask(state: State, n: int) -> tuple[State, list[Trial]]:
         check_count(n)
         trials: list[Trial] = []
         for _ in range(n):
-            state = _relearn(settings, state, height, num_init, select_every)
+            state = _relearn(settings, state, height, num_init, select_every, hidden_units)
             history, new = extend(state.history, _propose(settings, state, num_init))
             state, trials = state._replace(history=history), trials + new
         return state, trials
@@ -140,14 +146,22 @@ class _Settings(NamedTuple):
 
 
 def _relearn(
-    settings: _Settings, state: State, height: int, num_init: int, select_every: int
+    settings: _Settings,
+    state: State,
+    height: int,
+    num_init: int,
+    select_every: int,
+    hidden_units: int,
 ) -> State:
     good = state.history.good
     wanted = state.learned_from + select_every if state.learned_from else 1
     if state.history.asked < num_init or len(good) < wanted:
         return state
     encodings = settings.encode(state.history.points[good])
-    tree = linear_tree.learn(encodings, state.history.values[good], height)
+    tree = linear_tree.learn(
+        encodings, state.history.values[good], height,
+        hidden_units=hidden_units, seed=state.history.seed,
+    )  # fmt: skip
     return State(state.history, tree, len(good))
 
 
