@@ -1,4 +1,4 @@
-"""One thread for BLAS, where many small matrices are factored.
+"""One thread for BLAS and OpenMP, where many small matrices are factored.
 
 The matrices of a Gaussian process of some hundred points are so small that threads cost more than
 they give, and the more so the busier the cores are.
@@ -18,8 +18,13 @@ def one_thread() -> Iterator[None]:
     except ImportError:
         yield
         return
-    # jax takes LAPACK from SciPy's library, which has to be loaded to be limited.
+    # Only libraries that are loaded already are limited: LAPACK, which jax takes from SciPy's, and
+    # the OpenMP of k-means and support vector machines, whose threads would wait for each other.
     import scipy.linalg  # noqa: F401
+
+    with contextlib.suppress(ImportError):
+        import sklearn.cluster
+        import sklearn.svm  # noqa: F401
 
     with threadpool_limits(1):
         yield
