@@ -44,12 +44,12 @@ from search.interface import generator
 TABLE = "search/contest"
 TITLE = "Tuning classifiers in 16 batches of 8: score from 0 (a random point) to 100 (best known)"
 TASKS = (
-    "knn-digits-log_loss",
+    "knn-breast_cancer-log_loss",
     "svm-digits-accuracy",
     "svm-breast_cancer-accuracy",
     "tree-wine-log_loss",
     "forest-breast_cancer-log_loss",
-    "mlp-digits-accuracy",
+    "mlp-wine-log_loss",
     "ada-wine-log_loss",
     "linear-breast_cancer-log_loss",
 )

@@ -157,7 +157,7 @@ def _forest(values: dict[str, Any]) -> Any:
 def _mlp(values: dict[str, Any]) -> Any:
     units = values.pop("units")
     return require("sklearn.neural_network").MLPClassifier(
-        hidden_layer_sizes=(units,), max_iter=25, random_state=0, **values
+        hidden_layer_sizes=(units,), max_iter=15, random_state=0, **values
     )
 
 
@@ -200,12 +200,12 @@ MODELS: Mapping[str, Model] = MappingProxyType(
             ("accuracy",),  # its probabilities would take a cross-validation of their own
         ),
         "tree": Model((*_SPLITS, real("min_samples_leaf", 0.005, 0.3, log=True)), _tree),
-        "forest": Model((*_SPLITS, whole("n_estimators", 2, 20, log=True)), _forest),
+        "forest": Model((*_SPLITS, whole("n_estimators", 2, 12, log=True)), _forest),
         "mlp": Model(
             (
                 category("activation", "relu", "tanh", "logistic"),
                 whole("units", 4, 50, log=True),
-                whole("batch_size", 16, 128, log=True),
+                whole("batch_size", 32, 128, log=True),
                 real("learning_rate_init", 1e-4, 0.3, log=True),
                 real("alpha", 1e-5, 10.0, log=True),
                 real("beta_1", 0.5, 0.99),
