@@ -31,6 +31,10 @@ class Finished:
     def __getitem__(self, key: str) -> Any:
         return self._known[key]
 
+    def items(self) -> list[tuple[str, Any]]:
+        """Keys and results, in the order of the file."""
+        return list(self._known.items())
+
     def add(self, key: str, result: Any) -> None:
         """Returns when the result is on disk."""
         self._path.parent.mkdir(parents=True, exist_ok=True)

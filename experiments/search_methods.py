@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
 from experiments.config import ConfigError
-from search import baselines, lamcts, lanas, turbo
+from search import (
+    alphax,
+    baselines,
+    lamcts,
+    lamcts_choices,
+    lanas,
+    mcts,
+    meta_dnn,
+    q_learning,
+    turbo,
+)
+from search.design_spaces import choices_in_order
 from search.interface import Searcher
 from search.spaces import Box, Choices
 
@@ -25,7 +37,16 @@ BOX_METHODS = (
     "tpe",
     "random",
 )
-TABLE_METHODS = ("lanas", "regularised_evolution", "tpe", "random")
+TABLE_METHODS = (
+    "lanas",
+    "lamcts",
+    "alphax",
+    "mcts",
+    "q_learning",
+    "regularised_evolution",
+    "tpe",
+    "random",
+)
 
 
 def in_box(method: Any, box: Box, *, preset: str, budget: int, **tree: Any) -> Searcher:
@@ -73,24 +94,33 @@ def in_box(method: Any, box: Box, *, preset: str, budget: int, **tree: Any) -> S
     raise ConfigError("method", "one of the choices below", method, BOX_METHODS)
 
 
-def on_table(
-    method: str, space: Choices, *, lanas_settings: dict[str, Any], evolution: dict[str, Any]
-) -> Searcher:
+def on_table(method: str, space: Choices, settings: Mapping[str, Any]) -> Searcher:
     """A searcher of a space of choices.
 
     Args:
       method: one of `TABLE_METHODS`.
       space: what to search.
-      lanas_settings: arguments of `lanas.searcher`.
-      evolution: arguments of `baselines.regularised_evolution`.
+      settings: of the method, the arguments of its factory or of `lamcts.Settings`; TPE and random
+        search have none.
 
     Raises:
       ConfigError: an unknown method.
     """
     if method == "lanas":
-        return lanas.searcher(space, **lanas_settings)
+        return lanas.searcher(space, **settings)
+    if method == "lamcts":
+        return lamcts_choices.searcher(space, lamcts.Settings(**settings))
+    if method == "alphax":
+        return alphax.searcher(
+            choices_in_order(space), predictor=meta_dnn.multi_stage(edges=(0.25, 0.5, 0.75)),
+            encode=space.one_hot, **settings,
+        )  # fmt: skip
+    if method == "mcts":
+        return mcts.searcher(choices_in_order(space), **settings)
+    if method == "q_learning":
+        return q_learning.searcher(choices_in_order(space), **settings)
     if method == "regularised_evolution":
-        return baselines.regularised_evolution(space, **evolution)
+        return baselines.regularised_evolution(space, **settings)
     if method == "tpe":
         return baselines.tpe(space)
     if method == "random":

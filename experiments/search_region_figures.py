@@ -95,11 +95,11 @@ def draw_plane(path: Path, space: Box, run: Sequence[Iteration], shares: Sequenc
             axis.set(xlim=(-half, half), ylim=(-half, half))
             axis.grid(visible=False)
             samples = f"{each.history.asked} samples"
-            axis.set_title(f"{number}: {samples}, {shares[number]:.2g}% of the box", fontsize=8.5)
+            axis.set_title(f"{number}: {samples}, {shares[number]:.2g}%", fontsize=8.5)
         figure.colorbar(image, ax=axes, label="mean cost of a leaf's samples", shrink=0.8)
         figure.suptitle(
-            "Ackley-2: the leaves, the selected region (orange) and the optimum (star), by "
-            "iteration; from 5 on zoomed in", x=0.01, ha="left", fontsize=10,
+            "Ackley-2: the leaves, the selected region (orange; its share of the box) and the "
+            "optimum (star), by iteration; from 5 on zoomed in", x=0.01, ha="left", fontsize=10,
         )  # fmt: skip
         figure.savefig(path)
         plt.close(figure)
@@ -129,6 +129,7 @@ def draw_splits(path: Path, runs: Sequence[Sequence[Iteration]], trials: int) ->
             low, high = [f.low for f in found], [f.high for f in found]
             axis.fill_between(steps, low, high, color=colour, alpha=0.2, lw=0)
             axis.plot(steps, values.mean(0), color=colour, lw=2.2)
+            axis.set_xticks(range(0, len(steps), 5))
             axis.set(xlabel=f"iteration (a tree, then {trials} trials)", ylim=(0, None))
             axis.set_title(f"{title}, {len(runs)} seeds")
         axes[0].set_ylabel("mean cost of its samples")

@@ -99,7 +99,7 @@ def searcher(space: Box, settings: Settings | None = None) -> Searcher:
         ValueError: a setting out of range.
     """
     chosen = settings or Settings()
-    _check(chosen)
+    check(chosen)
     propose = {"random": _random, "bo": _bo, "turbo": _turbo, "cma": _cma}[chosen.solver]
 
     def init(seed: int) -> State:
@@ -134,7 +134,12 @@ def searcher(space: Box, settings: Settings | None = None) -> Searcher:
     return Searcher(init, ask, tell)
 
 
-def _check(settings: Settings) -> None:
+def check(settings: Settings) -> None:
+    """Checks settings.
+
+    Raises:
+        ValueError: names what is out of range.
+    """
     bandit.check(settings.c, settings.form)
     for name, choices in (("solver", Solver), ("kernel", Kernel)):
         value = getattr(settings, name)

@@ -23,6 +23,9 @@ import pytest
 # Read when jax starts, which no import above does.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
+# The threads of k-means wait for each other where several workers test at once.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Imported under jaxtyping's hook, these would be compiled anew: they come before it.
 for _module in ("chex", "flax.linen", "flax.struct"):
     importlib.import_module(_module)

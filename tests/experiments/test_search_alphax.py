@@ -1,7 +1,5 @@
 """Searches of tables over many seeds, the plain CNNs' table and its figures, predictors."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +10,7 @@ from experiments import plain_cnn_training, search_alphax, search_plain_cnn, tab
 from experiments import weight_transfer_study as study
 from experiments.data import catalogue, registry, tables
 from experiments.results_table import read_table
-from search import design_spaces, interface, spaces
+from search import design_spaces, interface
 from search.interface import Searcher
 
 
@@ -180,27 +178,11 @@ def test_a_transferred_child_starts_ahead():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["nasbench201", "--seeds", "-1"], "--seeds: expected 1 to 10,000, got -1"),
-        (["nasbench201", "--budget", "0"], "--budget: expected 1 to 15,625, got 0"),
-        (["nasbench201", "--methods", "best"], "invalid choice: 'best'"),
+        (["predictors", "--seeds", "0"], "--seeds: expected 1 to 10,000, got 0"),
+        (["predictors", "--task", "mnist"], "invalid choice: 'mnist'"),
     ],
 )
 def test_bad_arguments_are_named(words, message, capsys):
     with pytest.raises(SystemExit):
         search_alphax.main(words)
     assert message in capsys.readouterr().err
-
-
-def test_nasbench201_rows_on_a_made_up_table(tmp_path, monkeypatch):
-    space = spaces.choices([5] * 6)
-    values = space.every() @ np.array([0.06, 0.05, 0.04, 0.03, 0.03, 0.02])
-    monkeypatch.setattr(search_alphax, "accuracies", lambda task: values)
-    monkeypatch.setattr(
-        search_alphax.results_table, "table_path", lambda name: tmp_path / f"{name[7:]}.json"
-    )
-    words = ["nasbench201", "--methods", "mcts", "mcts_equation", "--seeds", "2", "--budget", "60"]
-    assert search_alphax.main(words) == 0
-    rows = json.loads((tmp_path / "nasbench201.json").read_text())["rows"]
-    assert {row["name"] for row in rows} == {"cifar10-mcts", "cifar10-mcts_equation"}
-    assert {row["config"] for row in rows} == {"c=0.1 form=algorithm", "c=0.1 form=equation"}
-    assert all(row["value"] <= 60 for row in rows)

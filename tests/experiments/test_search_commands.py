@@ -1,12 +1,19 @@
 """The commands that fill the tables of `search`, small, and that they go on where they stopped."""
 
+import functools
 import json
 
 import numpy as np
 import pytest
 
 from experiments import config as configs
-from experiments import results_table, run, search_nasbench201, search_synthetic
+from experiments import (
+    nasbench201_methods,
+    results_table,
+    run,
+    search_nasbench201,
+    search_synthetic,
+)
 from experiments.config import ConfigError
 from experiments.data.registry import MissingDataset
 from experiments.finished import Finished
@@ -65,10 +72,10 @@ def test_an_unknown_function_is_refused(function):
 
 def test_samples_to_the_best_are_counted_to_its_first_place():
     values = np.array([0.1, 0.5, 0.3, 0.5])
-    found = search_nasbench201._found(values, np.array([0, 2, 3, 1]))
+    found = nasbench201_methods.first_of(values, np.array([0, 2, 3, 1]))
     assert (found.samples, found.found) == (3, True)
     np.testing.assert_array_equal(found.best, [0.1, 0.3, 0.5])
-    missed = search_nasbench201._found(values, np.array([0, 2]))
+    missed = nasbench201_methods.first_of(values, np.array([0, 2]))
     assert (missed.samples, missed.found) == (2, False)
 
 
@@ -97,14 +104,33 @@ def test_the_command_says_how_to_get_the_table(monkeypatch, capsys, tmp_path):
     assert "height=5 c=0.1 form=equation" in capsys.readouterr().out
 
 
-def test_a_cell_search_through_the_runner(monkeypatch, tmp_path):
+def test_the_rows_of_a_tree_search_say_its_bound():
+    configs = {name: config for name, (_, config) in nasbench201_methods.METHODS.items()}
+    assert "c=0.1 form=equation" in configs["mcts_equation"]
+    assert "c=0.1 form=algorithm" in configs["alphax"]
+    assert "form=algorithm" in configs["lamcts"]
+    assert "batch=10 budget=2000" in configs["lamcts"]
+
+
+def test_a_tree_search_of_the_cells_stops_at_its_budget():
+    values = np.random.default_rng(0).random(search_nasbench201.ROWS)
+    make = functools.partial(nasbench201_methods._make_mcts, c=0.1)
+    (found,) = nasbench201_methods._asked(make, 25, values, [0])
+    assert found.samples == 25 or found.found
+    assert (np.diff(found.best) >= 0).all()
+
+
+@pytest.mark.parametrize(
+    "method", ["lanas", "lamcts", "alphax", "mcts", "q_learning", "regularised_evolution", "random"]
+)
+def test_a_cell_search_through_the_runner(monkeypatch, tmp_path, method):
     values = np.random.default_rng(0).random(search_nasbench201.ROWS)
     monkeypatch.setattr(search_nasbench201, "rewards", lambda task: values)
     words = ["--config=search/nasbench201:cifar10,smoke", f"--workdir={tmp_path / 'run'}"]
-    assert run.main([*words, "--quiet"]) == 0
+    assert run.main([*words, f"--config.method={method}", "--quiet"]) == 0
     (row,) = json.loads((tmp_path / "run" / "results.json").read_text())["rows"]
-    assert row["name"] == "cifar10-lanas"
-    assert 0.9 < row["value"] <= values.max()
+    assert row["name"] == f"cifar10-{method}"
+    assert 0.8 < row["value"] <= values.max()
 
 
 def test_settings_of_a_config_are_checked():

@@ -1,0 +1,340 @@
+"""Figures 4.6, 5.7 and 5.10 of Wang 2022, from what other commands have recorded.
+
+    python -m experiments.search_figures lanas
+    python -m experiments.search_figures synthetic --workdir runs/search_ackley runs/search_others
+    python -m experiments.search_figures ablations
+
+lanas: what each setting of LaNAS does to the samples until the best cell (figure 4.6), from the
+rows of `search/nasbench201` and `search/lanas_samplers`; two rows are joined by a line where they
+differ in nothing else. synthetic: the least cost after each evaluation (5.7 and 5.8), or the
+highest reward (5.6), from what `experiments.search_synthetic` or `experiments.search_control` keeps
+in its folders. ablations: C_p, theta and kernel of LA-MCTS (figure 5.10), from the rows of
+`search/synthetic` that `--suffix` has named `_c10`, `_theta40`, `_linear` or the like. Each draws
+whatever there is, and says what is missing where that is nothing. The pictures go to
+`experiments/results/search/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from experiments import figures, results_table
+from experiments.finished import Finished
+from experiments.nco_tables import Parser
+from experiments.results_table import TableError
+from experiments.rows import Row
+
+PICTURES = {"lanas": "figure4_6", "synthetic": "figure5_7", "ablations": "figure5_10"}
+METRIC = "median_samples_to_best"
+# Of figure 4.6: the setting, its label; (b), the predictor, is drawn from other rows.
+LANAS_PANELS = {
+    "height": "(a) height of the tree (levels)",
+    "select_every": "(a) samples per tree, #select",
+    "num_init": "(c) random samples at first",
+    "c": "(d) exploration c",
+}
+PREDICTORS = {"linear": "cifar10-pi_random", "perceptron": "cifar10-perceptron"}
+DEFAULTS = {"c": "1", "theta": "20", "kernel": "rbf"}  # of LA-MCTS in `search/synthetic`
+ABLATION_PANELS = {"c": "C_p", "theta": "theta, samples in a leaf", "kernel": "kernel"}
+_ABLATION = re.compile(r"_(?:c(?P<c>[\d.]+)|theta(?P<theta>\d+)|(?P<kernel>linear|poly|rbf))$")
+
+
+def read(table: str) -> list[Row]:
+    """Rows of `results/search/TABLE.json`, none where there is no such file."""
+    path = results_table.table_path(f"search/{table}")
+    return results_table.read_table(path).rows if path.exists() else []
+
+
+def settings(config: str) -> dict[str, str]:
+    """The `key=value` words of a row's config, without the budget."""
+    pairs = (word.split("=", 1) for word in config.split() if "=" in word)
+    return {key: value for key, value in pairs if key != "budget"}
+
+
+def lines(rows: Iterable[Row], varied: str) -> dict[tuple[tuple[str, str], ...], list[Row]]:
+    """Rows whose configs differ in one setting only, two or more of them, in its order.
+
+    Args:
+      rows: of one metric.
+      varied: the setting.
+
+    Returns:
+      The other settings -> rows.
+    """
+    groups: dict[tuple[tuple[str, str], ...], dict[str, Row]] = {}
+    for row in rows:
+        given = settings(row["config"])
+        if varied in given:
+            value = given.pop(varied)
+            groups.setdefault(tuple(sorted(given.items())), {})[value] = row
+    return {
+        rest: [found[value] for value in sorted(found, key=float)]
+        for rest, found in groups.items()
+        if len(found) > 1
+    }
+
+
+def lanas(out: Path, _: Sequence[Path]) -> None:
+    """Draws figure 4.6.
+
+    Raises:
+      TableError: no rows of LaNAS.
+    """
+    rows = [
+        row for row in read("nasbench201")
+        if row["metric"] == METRIC and re.match(r"cifar10-lanas(_|$)", row["name"])
+    ]  # fmt: skip
+    if not rows:
+        raise TableError("search/nasbench201: expected rows cifar10-lanas*; run "
+                         "experiments.search_nasbench201")  # fmt: skip
+    plt = figures.pyplot()
+    with plt.rc_context(figures.STYLE):
+        figure, axes = plt.subplots(1, 5, figsize=(14.5, 3.3))
+        for axis, (varied, label) in zip(
+            [axes[0], axes[1], axes[3], axes[4]], LANAS_PANELS.items(), strict=True
+        ):
+            _lanas_panel(axis, lines(rows, varied), varied)
+            axis.set_title(label, fontsize=9)
+        _predictors(axes[2])
+        axes[0].set_ylabel("samples to the best cell, median")
+        figure.savefig(out)
+        plt.close(figure)
+
+
+def _lanas_panel(axis: Any, groups: Mapping[Any, Sequence[Row]], varied: str) -> None:
+    values = sorted({float(settings(r["config"])[varied]) for g in groups.values() for r in g})
+    for place, (rest, rows) in enumerate(groups.items()):
+        x = [values.index(float(settings(row["config"])[varied])) for row in rows]
+        axis.errorbar(
+            np.array(x) + 0.06 * (place - (len(groups) - 1) / 2), [row["value"] for row in rows],
+            yerr=_ends(rows), fmt="o-", ms=4, capsize=2,
+            color=figures.PALETTE[place % len(figures.PALETTE)],
+            label=_apart(rest, groups), lw=1.2,
+        )  # fmt: skip
+    axis.set_xticks(range(len(values)), [f"{value:g}" for value in values])
+    axis.set_ylim(0, None)
+    if len(groups) > 1:
+        axis.legend(fontsize=6.5)
+    if not groups:
+        axis.text(0.5, 0.5, "not measured", transform=axis.transAxes, ha="center", fontsize=8)
+
+
+def _apart(rest: Sequence[tuple[str, str]], groups: Iterable[Any]) -> str:
+    """The settings by which a line differs from the others of its panel."""
+    common = set.intersection(*[set(each) for each in groups])
+    return " ".join(f"{key}={value}" for key, value in rest if (key, value) not in common)
+
+
+def _predictors(axis: Any) -> None:
+    rows = {row["name"]: row for row in read("lanas_samplers") if row["metric"] == METRIC}
+    known = {label: rows[name] for label, name in PREDICTORS.items() if name in rows}
+    _bars(axis, list(known), list(known.values()))
+    axis.set_title("(b) what splits a node", fontsize=9)
+    axis.set_ylim(0, None)
+
+
+def _ends(rows: Sequence[Row]) -> Float[np.ndarray, "2 row"]:
+    ends = [[row["value"] - row["low"], row["high"] - row["value"]] for row in rows]
+    return np.array(ends).reshape(-1, 2).T
+
+
+def _bars(axis: Any, labels: Sequence[str], rows: Sequence[Row]) -> None:
+    for place, row in enumerate(rows):
+        axis.errorbar(place, row["value"], yerr=_ends([row]), fmt="o", ms=6, capsize=3,
+                      color=figures.PALETTE[place % len(figures.PALETTE)])  # fmt: skip
+        axis.annotate(f"n = {row['n']}", (place, row["high"]), fontsize=7, ha="center",
+                      xytext=(0, 3), textcoords="offset points")  # fmt: skip
+    axis.set_xticks(range(len(labels)), labels)
+    axis.set_xlim(-0.6, max(len(labels), 1) - 0.4)
+    if not rows:
+        axis.text(0.5, 0.5, "not measured", transform=axis.transAxes, ha="center", fontsize=8)
+
+
+def searches(
+    workdirs: Sequence[Path],
+) -> dict[str, dict[str, Float[np.ndarray, "seed evaluation"]]]:
+    """Best so far by function and method, of the largest budget, with LA-MCTS's defaults only.
+
+    Args:
+      workdirs: folders of `experiments.search_synthetic`, which keeps costs, or of
+        `experiments.search_control`, which keeps rewards.
+
+    Raises:
+      TableError: nothing has finished there.
+    """
+    found: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for folder in workdirs:
+        for key, result in Finished(folder / "finished.jsonl").items():
+            function, method, *words = key.split()
+            given = {**DEFAULTS, **settings(" ".join(words))}
+            given["kernel"] = next((w for w in words if w in ("linear", "poly", "rbf")), "rbf")
+            if any(given[name] != value for name, value in DEFAULTS.items()):
+                continue  # of an ablation
+            each = found.setdefault(function, {}).setdefault(method, {})
+            curve = result["costs"] if "costs" in result else result["best"]
+            if len(curve) > len(each.get(given["seed"], [])):
+                each[given["seed"]] = curve
+    if not found:
+        raise TableError(
+            f"{', '.join(map(str, workdirs))}: expected finished searches; run "
+            "experiments.search_synthetic"
+        )
+    return {
+        function: {method: _stacked(list(seeds.values())) for method, seeds in methods.items()}
+        for function, methods in found.items()
+    }
+
+
+def _stacked(curves: Sequence[Sequence[float]]) -> Float[np.ndarray, "seed evaluation"]:
+    """One row a seed; shorter ones than the longest were of another budget, and are left out."""
+    longest = max(map(len, curves))
+    return np.array([each for each in curves if len(each) == longest])
+
+
+def synthetic(out: Path, workdirs: Sequence[Path]) -> None:
+    """Draws figures 5.6 to 5.8: one panel a function, one line a method.
+
+    Raises:
+      TableError: nothing has finished.
+    """
+    found = searches(workdirs)
+    methods = sorted({method for each in found.values() for method in each})
+    plt = figures.pyplot()
+    columns = min(4, len(found))
+    lines_of_panels = math.ceil(len(found) / columns)
+    with plt.rc_context(figures.STYLE):
+        figure, axes = plt.subplots(
+            lines_of_panels, columns, figsize=(3.4 * columns + 0.6, 2.9 * lines_of_panels + 0.5),
+            squeeze=False,
+        )  # fmt: skip
+        for axis, function in zip(axes.flat, sorted(found), strict=False):
+            for method, costs in sorted(found[function].items()):
+                place, steps = methods.index(method), np.arange(1, costs.shape[1] + 1)
+                colour = figures.PALETTE[place % len(figures.PALETTE)]
+                low, middle, high = np.percentile(costs, [25, 50, 75], axis=0)
+                axis.fill_between(steps, low, high, color=colour, alpha=0.18, lw=0)
+                axis.plot(
+                    steps, middle, color=colour, lw=1.4,
+                    ls=figures.DASHES[place // len(figures.PALETTE) % len(figures.DASHES)],
+                    label=f"{method} ({len(costs)})",
+                )  # fmt: skip
+            if all(_falls(costs) for costs in found[function].values()):
+                axis.set_yscale("log")
+            axis.set_xlabel("evaluations")
+            axis.set_title(function)
+            axis.legend(fontsize=6.5)
+        for axis in list(axes.flat)[len(found) :]:
+            axis.set_visible(False)
+        axes[0, 0].set_ylabel("best so far: median, quartiles (seeds)")
+        figure.savefig(out)
+        plt.close(figure)
+
+
+def _falls(curves: Float[np.ndarray, "seed evaluation"]) -> bool:
+    """Whether they are costs, which are positive and fall, and no rewards."""
+    return bool(curves.min() > 0 and (curves[:, -1] <= curves[:, 0]).all())
+
+
+def ablated(rows: Iterable[Row]) -> dict[str, dict[str, list[tuple[str, Row]]]]:
+    """Panel -> function and method -> (value of the setting, row), in order; from `best_value`.
+
+    A row without a suffix is the default of every panel; panels without another row are left out.
+    """
+    known = {row["name"]: row for row in rows if row["metric"] == "best_value"}
+    panels: dict[str, dict[str, list[tuple[str, Row]]]] = {}
+    for name, row in known.items():
+        if match := _ABLATION.search(name):
+            panel, value = next((k, v) for k, v in match.groupdict().items() if v is not None)
+            base = name[: match.start()]
+            line = panels.setdefault(panel, {}).setdefault(base, [])
+            if not line and base in known:
+                line.append((DEFAULTS[panel], known[base]))
+            line.append((value, row))
+    for panel, each in panels.items():
+        for line in each.values():
+            line.sort(key=lambda pair: pair[0] if panel == "kernel" else float(pair[0]))
+    return {panel: panels[panel] for panel in ABLATION_PANELS if panel in panels}
+
+
+def ablations(out: Path, _: Sequence[Path]) -> None:
+    """Draws figure 5.10.
+
+    Raises:
+      TableError: no rows of an ablation.
+    """
+    panels = ablated(read("synthetic"))
+    if not panels:
+        raise TableError(
+            "search/synthetic: expected rows named ..._c10, ..._theta40, ..._linear or the like; "
+            "run experiments.search_synthetic --suffix"
+        )
+    plt = figures.pyplot()
+    with plt.rc_context(figures.STYLE):
+        figure, axes = plt.subplots(
+            1, len(panels), figsize=(3.6 * len(panels) + 0.4, 3.2), squeeze=False
+        )
+        for axis, (panel, each) in zip(axes[0], panels.items(), strict=True):
+            key = str if panel == "kernel" else float
+            values = sorted({value for line in each.values() for value, _ in line}, key=key)
+            for place, (name, line) in enumerate(sorted(each.items())):
+                rows = [row for _, row in line]
+                axis.errorbar(
+                    np.array([values.index(value) for value, _ in line]) + 0.06 * place,
+                    [row["value"] for row in rows], yerr=_ends(rows), capsize=3, ms=5,
+                    fmt="o" if panel == "kernel" else "o-", lw=1.2,
+                    color=figures.PALETTE[place % len(figures.PALETTE)],
+                    label=f"{name} ({_seeds(rows)} seeds)",
+                )  # fmt: skip
+            axis.set_xticks(range(len(values)), values)
+            axis.set_xlim(-0.5, len(values) - 0.4)
+            axis.set_ylim(0, None)
+            axis.set_title(ABLATION_PANELS[panel])
+            axis.legend(fontsize=7)
+        axes[0, 0].set_ylabel("least cost at the end: mean, 95%")
+        figure.savefig(out)
+        plt.close(figure)
+
+
+def _seeds(rows: Sequence[Row]) -> str:
+    counts = sorted({row["n"] for row in rows})
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit code."""
+    parser = Parser(
+        prog="python -m experiments.search_figures",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("figure", choices=tuple(PICTURES), help="which")
+    add("--workdir", type=Path, nargs="+", metavar="DIR", help="of synthetic")
+    add("--out", type=Path, metavar="FILE", help="the picture")
+    flags = parser.parse_args(arguments)
+    if flags.workdir is not None and flags.figure != "synthetic":
+        parser.error(f"--workdir: {flags.figure} is drawn from results/, not from runs")
+    out = flags.out or results_table.RESULTS / "search" / f"{PICTURES[flags.figure]}.png"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draw = {"lanas": lanas, "synthetic": synthetic, "ablations": ablations}[flags.figure]
+    try:
+        draw(out, flags.workdir or [Path("runs/search_synthetic")])
+    except (TableError, OSError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"wrote {out}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
