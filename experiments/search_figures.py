@@ -162,7 +162,10 @@ def _bars(axis: Any, labels: Sequence[str], rows: Sequence[Row]) -> None:
 def searches(
     workdirs: Sequence[Path],
 ) -> dict[str, dict[str, Float[np.ndarray, "seed evaluation"]]]:
-    """Best so far by function and method, of the largest budget, with LA-MCTS's defaults only.
+    """Best so far by function and method, of the largest budget.
+
+    Of searches that differ in LA-MCTS's settings, those with the defaults are taken, where there
+    are any; other settings are added to the method's name, where there are several.
 
     Args:
       workdirs: folders of `experiments.search_synthetic`, which keeps costs, or of
@@ -171,27 +174,42 @@ def searches(
     Raises:
       TableError: nothing has finished there.
     """
-    found: dict[str, dict[str, dict[str, list[float]]]] = {}
+    found: dict[str, dict[str, dict[str, dict[str, list[float]]]]] = {}
     for folder in workdirs:
         for key, result in Finished(folder / "finished.jsonl").items():
             function, method, *words = key.split()
-            given = {**DEFAULTS, **settings(" ".join(words))}
-            given["kernel"] = next((w for w in words if w in ("linear", "poly", "rbf")), "rbf")
-            if any(given[name] != value for name, value in DEFAULTS.items()):
-                continue  # of an ablation
-            each = found.setdefault(function, {}).setdefault(method, {})
+            config = " ".join(w for w in words if not w.startswith(("seed=", "budget=")))
+            seeds = found.setdefault(function, {}).setdefault(method, {}).setdefault(config, {})
             curve = result["costs"] if "costs" in result else result["best"]
-            if len(curve) > len(each.get(given["seed"], [])):
-                each[given["seed"]] = curve
+            if len(curve) > len(seeds.get(words[-1], [])):
+                seeds[words[-1]] = curve
     if not found:
         raise TableError(
             f"{', '.join(map(str, workdirs))}: expected finished searches; run "
             "experiments.search_synthetic"
         )
     return {
-        function: {method: _stacked(list(seeds.values())) for method, seeds in methods.items()}
+        function: {
+            label: _stacked(list(seeds.values()))
+            for method, configs in methods.items()
+            for label, seeds in _chosen(method, configs).items()
+        }
         for function, methods in found.items()
     }
+
+
+def _chosen(method: str, configs: Mapping[str, Any]) -> dict[str, Any]:
+    """What is drawn of the settings that a method was run with, by its label."""
+    kept = [config for config in configs if _is_default(config)] or list(configs)
+    common = set.intersection(*[set(config.split()) for config in kept])
+    apart = {config: [w for w in config.split() if w not in common] for config in kept}
+    return {" ".join([method, *apart[config]]): configs[config] for config in kept}
+
+
+def _is_default(config: str) -> bool:
+    given = settings(config)
+    same = all(given.get(key, DEFAULTS[key]) == DEFAULTS[key] for key in ("c", "theta"))
+    return same and not {"linear", "poly"} & set(config.split())
 
 
 def _stacked(curves: Sequence[Sequence[float]]) -> Float[np.ndarray, "seed evaluation"]:
@@ -210,33 +228,48 @@ def synthetic(out: Path, workdirs: Sequence[Path]) -> None:
     methods = sorted({method for each in found.values() for method in each})
     plt = figures.pyplot()
     columns = min(4, len(found))
-    lines_of_panels = math.ceil(len(found) / columns)
+    height = 2.7 * math.ceil(len(found) / columns) + 0.3 * math.ceil(len(methods) / 5)
     with plt.rc_context(figures.STYLE):
         figure, axes = plt.subplots(
-            lines_of_panels, columns, figsize=(3.4 * columns + 0.6, 2.9 * lines_of_panels + 0.5),
-            squeeze=False,
+            math.ceil(len(found) / columns), columns,
+            figsize=(max(3.3 * columns, 6.0), height), squeeze=False,
         )  # fmt: skip
-        for axis, function in zip(axes.flat, sorted(found), strict=False):
-            for method, costs in sorted(found[function].items()):
-                place, steps = methods.index(method), np.arange(1, costs.shape[1] + 1)
+        handles: dict[str, Any] = {}
+        for axis, function in zip(axes.flat, sorted(found, key=_natural), strict=False):
+            for method, curves in sorted(found[function].items()):
+                place, steps = methods.index(method), np.arange(1, curves.shape[1] + 1)
                 colour = figures.PALETTE[place % len(figures.PALETTE)]
-                low, middle, high = np.percentile(costs, [25, 50, 75], axis=0)
-                axis.fill_between(steps, low, high, color=colour, alpha=0.18, lw=0)
-                axis.plot(
+                low, middle, high = np.percentile(curves, [25, 50, 75], axis=0)
+                axis.fill_between(steps, low, high, color=colour, alpha=0.15, lw=0)
+                (handles[method],) = axis.plot(
                     steps, middle, color=colour, lw=1.4,
                     ls=figures.DASHES[place // len(figures.PALETTE) % len(figures.DASHES)],
-                    label=f"{method} ({len(costs)})",
                 )  # fmt: skip
-            if all(_falls(costs) for costs in found[function].values()):
+            if all(_falls(curves) for curves in found[function].values()):
                 axis.set_yscale("log")
             axis.set_xlabel("evaluations")
-            axis.set_title(function)
-            axis.legend(fontsize=6.5)
+            axis.set_title(f"{function}, {_range(len(c) for c in found[function].values())} seeds")
         for axis in list(axes.flat)[len(found) :]:
             axis.set_visible(False)
-        axes[0, 0].set_ylabel("best so far: median, quartiles (seeds)")
+        for axis in axes[:, 0]:
+            axis.set_ylabel("best so far: median, quartiles")
+        figure.legend(
+            [handles[method] for method in methods], methods, loc="outside lower left",
+            ncols=min(5, len(methods)), fontsize=8,
+        )  # fmt: skip
         figure.savefig(out)
         plt.close(figure)
+
+
+def _natural(function: str) -> tuple[int, str]:
+    """The functions of 20 dimensions before those of 100."""
+    digits = re.search(r"\d+$", function)
+    return (int(digits[0]) if digits else 0, function)
+
+
+def _range(numbers: Iterable[int]) -> str:
+    ordered = sorted(set(numbers))
+    return f"{ordered[0]}" if len(ordered) == 1 else f"{ordered[0]} to {ordered[-1]}"
 
 
 def _falls(curves: Float[np.ndarray, "seed evaluation"]) -> bool:
@@ -292,7 +325,7 @@ def ablations(out: Path, _: Sequence[Path]) -> None:
                     [row["value"] for row in rows], yerr=_ends(rows), capsize=3, ms=5,
                     fmt="o" if panel == "kernel" else "o-", lw=1.2,
                     color=figures.PALETTE[place % len(figures.PALETTE)],
-                    label=f"{name} ({_seeds(rows)} seeds)",
+                    label=f"{name} ({_range(row['n'] for row in rows)} seeds)",
                 )  # fmt: skip
             axis.set_xticks(range(len(values)), values)
             axis.set_xlim(-0.5, len(values) - 0.4)
@@ -302,11 +335,6 @@ def ablations(out: Path, _: Sequence[Path]) -> None:
         axes[0, 0].set_ylabel("least cost at the end: mean, 95%")
         figure.savefig(out)
         plt.close(figure)
-
-
-def _seeds(rows: Sequence[Row]) -> str:
-    counts = sorted({row["n"] for row in rows})
-    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
