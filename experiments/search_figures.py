@@ -125,7 +125,7 @@ def _lanas_panel(axis: Any, groups: Mapping[Any, Sequence[Row]], varied: str) ->
     if len(groups) > 1:
         axis.legend(fontsize=6.5)
     if not groups:
-        axis.text(0.5, 0.5, "not measured", transform=axis.transAxes, ha="center", fontsize=8)
+        _say_missing(axis)
 
 
 def _apart(rest: Sequence[tuple[str, str]], groups: Iterable[Any]) -> str:
@@ -156,7 +156,12 @@ def _bars(axis: Any, labels: Sequence[str], rows: Sequence[Row]) -> None:
     axis.set_xticks(range(len(labels)), labels)
     axis.set_xlim(-0.6, max(len(labels), 1) - 0.4)
     if not rows:
-        axis.text(0.5, 0.5, "not measured", transform=axis.transAxes, ha="center", fontsize=8)
+        _say_missing(axis)
+
+
+def _say_missing(axis: Any) -> None:
+    axis.text(0.5, 0.5, "not measured", transform=axis.transAxes, ha="center", fontsize=8)
+    axis.set_yticks([])
 
 
 def searches(
