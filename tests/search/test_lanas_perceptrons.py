@@ -36,6 +36,7 @@ def test_the_tree_is_scikit_learns_networks():
         hidden_layer_sizes=(8,), solver="lbfgs", max_iter=200, random_state=4
     )
     good = network.fit(ENCODINGS[rows], target).predict(ENCODINGS) > 0
+    np.testing.assert_allclose(tree.hidden.weights[0], network.coefs_[0])
     where = linear_tree.route(tree, ENCODINGS)
     np.testing.assert_array_equal(good, (where == 3) | (where == 4) | (where == 1))
     for leaf in np.unique(where):
