@@ -7,6 +7,7 @@ device as bytes.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -58,7 +59,8 @@ def build(config: ConfigDict) -> Experiment:
         MissingDataset: the images are not on this machine.
     """
     check(config)
-    options: dict[str, Any] = {"extra": True} if config.data.extra else {}
+    extra = config.data.extra or config.data.pool == "extra"
+    options: dict[str, Any] = {"extra": True} if extra else {}
     arrays = data.load(config.data.name, **options)
     top = mpl_splits.top_value(config.data.name)
     arrays |= {
@@ -66,7 +68,8 @@ def build(config: ConfigDict) -> Experiment:
         for part in ("train", "test")
     }
     keys = ("labelled", "reserved", "same", "all_labels")
-    whole = mpl_splits.split(arrays, **{key: config.data[key] for key in keys})
+    pool = mpl_splits.pool_of(config.data.pool, arrays)
+    whole = mpl_splits.split(arrays, **{key: config.data[key] for key in keys}, pool=pool)
     found = mpl_predictions.chosen(config, whole)
     stages = make_stages(
         config,
@@ -75,6 +78,9 @@ def build(config: ConfigDict) -> Experiment:
         batches(config, found, tuning=True),
         lambda teacher: functools.partial(relabelled, predictor(teacher), found.unlabelled),
     )
+    if _reads_targets(config):
+        given = mpl_predictions.targets(config, whole)
+        stages = (stages[0]._replace(enter=functools.partial(_with, given)), *stages[1:])
     resident = {
         "labelled": jnp.asarray(found.labelled),
         "labels": jnp.asarray(found.labels, jnp.int32),
@@ -108,11 +114,25 @@ def check(config: ConfigDict) -> None:
     check_int(config, "data.reserved", low=0)
     for key in ("data.same", "data.all_labels", "data.extra"):
         check_bool(config, key)
-    if config.data.extra and config.data.name != "svhn":
-        raise ConfigError("data.extra", "false but for svhn", True)
+    pool = mpl_checks.check_str(config, "data.pool")
+    if config.data.name != "svhn" and (config.data.extra or pool == "extra"):
+        key = "data.extra" if config.data.extra else "data.pool"
+        raise ConfigError(key, "no extra images but for svhn", config.data[key.split(".")[1]])
+    if pool and (config.data.extra or config.data.same):
+        raise ConfigError("data.pool", "empty with data.extra or data.same", pool)
     two = config.method in ("pseudo_labels", "noisy_student", "reduced")
     two = two or (config.method, config.meta.teacher) == ("mpl", "pseudo_labels")
-    mpl_checks.check_stages(config, two)
+    mpl_checks.check_stages(config, two and not _reads_targets(config))
+
+
+def _reads_targets(config: ConfigDict) -> bool:
+    """Whether a teacher's distributions come from a file, so that no teacher takes memory."""
+    of_fixed = config.method in ("noisy_student", "reduced")
+    return of_fixed and config.data.predictions != "" and config.stages.teacher == 0
+
+
+def _with(targets: np.ndarray, state: State) -> State:
+    return dataclasses.replace(state, targets=jnp.asarray(targets))
 
 
 def batches(config: ConfigDict, found: Split, *, tuning: bool = False) -> Callable[..., PyTree]:

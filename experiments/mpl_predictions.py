@@ -78,6 +78,17 @@ def rows(config: ConfigDict, predictions: np.ndarray) -> np.ndarray:
     )
 
 
+def targets(config: ConfigDict, whole: Split) -> np.ndarray:
+    """The distributions of the images that `chosen` keeps, float32 `[kept, classes]`.
+
+    Raises:
+        ConfigError: there is no file of predictions that fits.
+    """
+    found = read(config, (len(whole.unlabelled), whole.classes))
+    kept = rows(config, found) if config.data.top_per_class else slice(None)
+    return np.asarray(found[kept], np.float32)
+
+
 def chosen(config: ConfigDict, found: Split) -> Split:
     """The split with those unlabelled images alone that a teacher's predictions choose.
 

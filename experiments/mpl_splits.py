@@ -43,6 +43,7 @@ def split(
     reserved: int = 0,
     same: bool = False,
     all_labels: bool = False,
+    pool: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Split:
     """Splits a data set as `experiments.data.load` gives it.
 
@@ -53,6 +54,9 @@ def split(
         same: the unlabelled images are the labelled ones (section 5.7.10).
         all_labels: every image is labelled, the reserved ones too: the "full dataset" of table
             5.2, which is 50,000 images for CIFAR-10.
+        pool: unlabelled images and their labels (-1 where nobody knows) in the place of all
+            others: TinyImages for CIFAR-10 in section 5.7.14, for which every image that is not
+            reserved may be labelled.
 
     Images under `extra_images`, where there are any, are unlabelled ones besides, but with `same`
     or `all_labels`. Those of SVHN make "about 603,000 examples" (section 5.3.2) of all that are not
@@ -63,16 +67,50 @@ def split(
         ConfigError: there are too few images.
     """
     images, labels = arrays["train_images"], arrays["train_labels"]
-    most = len(images) - reserved - (0 if same or all_labels else 1)
+    most = len(images) - reserved - (0 if same or all_labels or pool else 1)
     if not 1 <= labelled <= most:
         raise ConfigError("data.labelled", f"1 to {most}, as there are images", labelled)
     start, end = (0, len(images)) if all_labels else (reserved, reserved + labelled)
     first, given = images[start:end], labels[start:end]
     rest, hidden = (first, given) if same or all_labels else (images[end:], labels[end:])
-    if "extra_images" in arrays and not (same or all_labels):
+    if pool:
+        rest, hidden = pool
+    elif "extra_images" in arrays and not (same or all_labels):
         rest = np.concatenate([images[:start], rest, arrays["extra_images"]])
         hidden = np.concatenate([labels[:start], hidden, arrays["extra_labels"]])
     return Split(first, given, rest, hidden, arrays["test_images"], arrays["test_labels"])
+
+
+def pool_of(
+    wanted: str, arrays: dict[str, Any]
+) -> tuple[UInt8[np.ndarray, "N h w c"], Int[np.ndarray, " N"]] | None:
+    """What `data.pool` names: "" for None, "extra" for the extra images alone, or a .npy file.
+
+    The file holds bytes `[N, height, width, channel]` of a data set's shape; it stays on disk.
+    CIFAR-10 was taken from TinyImages, so a pool from there may hold its test images: such a file
+    is refused.
+
+    Raises:
+        ConfigError: there is no such file, it holds something else, or some of the test images.
+    """
+    if not wanted:
+        return None
+    if wanted == "extra":
+        return arrays["extra_images"], arrays["extra_labels"]
+    shape = arrays["train_images"].shape[1:]
+    expected = f"a .npy file of uint8 [N, {', '.join(map(str, shape))}]"
+    try:
+        found: Any = np.load(wanted, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ConfigError("data.pool", expected, wanted) from error
+    fits = isinstance(found, np.ndarray) and found.dtype == np.uint8 and found.shape[1:] == shape
+    if not fits or not len(found):
+        raise ConfigError("data.pool", expected, f"{wanted}: {found.dtype}{list(found.shape)}")
+    tested = {image.tobytes() for image in arrays["test_images"]}
+    both = sum(image.tobytes() in tested for image in found)
+    if both:
+        raise ConfigError("data.pool", "no image of the test set", f"{both} of them in {wanted}")
+    return found, np.full(len(found), -1, np.int32)
 
 
 def in_shards(examples: int, first: int, count: int, *, shards: int = 1024) -> range:

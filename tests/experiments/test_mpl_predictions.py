@@ -1,5 +1,6 @@
 """Unlabelled images that a teacher's predictions choose, and the file that holds these."""
 
+import jax
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -96,3 +97,64 @@ def test_svhn_has_the_seeds_603_thousand_unlabelled_images():
     found = mpl_splits.split(arrays, labelled=1000, reserved=5000)
     assert len(found.unlabelled) == len(found.hidden) == 603_388
     assert len(found.test) == 26_032
+
+
+def test_a_file_of_predictions_stands_for_the_teacher(tmp_path):
+    pytest.importorskip("sklearn")
+    small = [("model.name", "perceptron"), ("model.depth", "1"), ("augment.num_ops", "0")]
+    small += [("data.labelled", "1500"), ("data.reserved", "0"), ("steps", "30")]
+    pool = RNG.integers(0, 256, (40, 8, 8, 1)).astype(np.uint8)
+    np.save(tmp_path / "pool.npy", pool)
+    given = RNG.dirichlet(np.ones(10), 40)
+    np.save(tmp_path / "p.npy", given)
+    files = [
+        ("data.pool", str(tmp_path / "pool.npy")),
+        ("data.predictions", str(tmp_path / "p.npy")),
+    ]
+    files += [("data.top_per_class", "2"), ("stages.teacher", "0")]
+    config = configs.load("mpl/reduced:digits,smoke", [*small, *files])
+    experiment = mpl_images.build(config)
+    assert [phase.name for phase in experiment.phases] == ["reduced", "finetune"]
+    rows = mpl_splits.top_of_each_class(given, 2)
+    np.testing.assert_array_equal(experiment.phases[0].data["unlabelled"], pool[rows])
+    entered = experiment.phases[0].enter(experiment.init(jax.random.key(0)))
+    np.testing.assert_allclose(entered.targets, given[rows], rtol=1e-6)
+    done = train(experiment, config, tmp_path / "run", devices=ONE)
+    np.testing.assert_allclose(done.states[0].targets, given[rows], rtol=1e-6)
+    assert len(done.states[0].stages) == 2  # no large teacher among them
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("data.pool", "no.npy"), ("data.pool", "extra"), ("data.extra", "true")]
+)
+def test_a_pool_that_is_not_there_is_named(key, value):
+    pytest.importorskip("sklearn")
+    with pytest.raises(ConfigError, match=key):
+        mpl_images.build(configs.load("mpl/uda:digits,smoke", [(key, value)]))
+
+
+def test_a_pool_of_other_shapes_is_named(tmp_path):
+    path = tmp_path / "pool.npy"
+    np.save(path, np.zeros((4, 9, 9, 1), np.uint8))
+    with pytest.raises(ConfigError, match=r"uint8 \[N, 8, 8, 1\], got .*\[4, 9, 9, 1\]"):
+        mpl_splits.pool_of(str(path), {"train_images": np.zeros((1, 8, 8, 1), np.uint8)})
+
+
+def test_a_pool_with_test_images_is_refused(tmp_path):
+    path, images = tmp_path / "pool.npy", RNG.integers(0, 256, (9, 4, 4, 1)).astype(np.uint8)
+    np.save(path, images[:5])
+    arrays = {"train_images": images, "test_images": images[5:]}
+    assert len(mpl_splits.pool_of(str(path), arrays)[0]) == 5
+    arrays["test_images"] = images[3:]
+    with pytest.raises(ConfigError, match=r"no image of the test set, got '?2 of them"):
+        mpl_splits.pool_of(str(path), arrays)
+
+
+@pytest.mark.parametrize(("dataset", "reserved"), [("svhn", 7300), ("cifar10", 4000)])
+def test_efficientnet_b0_has_table_5_11s_numbers(dataset, reserved):
+    config = configs.load(f"mpl/efficientnet_b0:{dataset}_reduced,paper")
+    total = {"svhn": 73_257, "cifar10": 50_000}[dataset]
+    assert config.data.labelled + config.data.reserved == total
+    assert (config.data.reserved, config.stages.teacher) == (reserved, 0)
+    assert config.data.top_per_class == {"svhn": 35_000, "cifar10": 50_000}[dataset]
+    assert (config.model.name, config.model.reduced) == ("efficientnet-b0", 128)

@@ -5,8 +5,8 @@ Expected time: 90 s a seed on one core that other work shared. Expected number: 
 84.3 in percent on the 297 test digits, the mean of 5 seeds (`experiments/results/mpl`).
 
 Three stages: a teacher on labelled images, whose distributions are kept; a student with a small
-teacher that adapts them by feedback; finetuning. The seed's table 5.11 has EfficientNet-B0, 45,000
-labels and images of TinyImages, which was withdrawn; `paper` has the settings of CIFAR-10-4K.
+teacher that adapts them by feedback; finetuning. `paper` has the settings of CIFAR-10-4K; table
+5.11's own problem is `mpl/efficientnet_b0`.
 
 Sizes: digits (50 labels), fashion_mnist (1,000), cifar10 (4,000), svhn (1,000). Presets: `paper`
 (WideResNet-28-2 and the seed's numbers), `cpu` (WideResNet-10), `smoke` (seconds).
