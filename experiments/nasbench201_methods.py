@@ -137,7 +137,7 @@ def _lamcts(**settings: Any) -> tuple[Run, str]:
     words = f"solver={chosen.solver} c={chosen.c:g} form={chosen.form} theta={chosen.leaf_size} "
     words += f"{chosen.kernel} scale_values={chosen.scale_values} num_init={chosen.num_init}"
     make = functools.partial(lamcts_choices.searcher, settings=chosen)
-    return _ask(make, f"{words} one_hot", 2000, batch_size=10)
+    return _ask(make, f"{words} one_hot", 1000, batch_size=10)
 
 
 def quarters() -> Predictor:

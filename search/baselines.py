@@ -12,6 +12,7 @@ square of the budget: some milliseconds a trial at a thousand trials.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -54,7 +55,7 @@ def random(space: Space, *, unique: bool = True) -> Searcher:
             return np.stack(np.unravel_index(rows, tuple(space.sizes)), 1)
         return space.sample(generator(history.seed, history.asked), n)
 
-    return _from(space, propose)
+    return from_history(space, propose)
 
 
 def regularised_evolution(
@@ -98,7 +99,7 @@ def regularised_evolution(
             new.append(child)
         return np.array(new)
 
-    return _from(space, propose)
+    return from_history(space, propose)
 
 
 def bayesian(
@@ -124,7 +125,7 @@ def bayesian(
         gain = expected_improvement(mean, deviation, float(values.max()))
         return space.from_unit(found[np.argsort(-gain, kind="stable")[:n]])
 
-    return _from(space, propose)
+    return from_history(space, propose)
 
 
 def cma_es(space: Box, *, sigma: float = 0.5) -> Searcher:
@@ -147,7 +148,7 @@ def cma_es(space: Box, *, sigma: float = 0.5) -> Searcher:
         )  # fmt: skip
         return space.from_unit(units)
 
-    return _from(space, propose)
+    return from_history(space, propose)
 
 
 def tpe(space: Space, **settings: Any) -> Searcher:
@@ -192,7 +193,7 @@ def tpe(space: Space, **settings: Any) -> Searcher:
         asked = [study.ask(distributions) for _ in range(n)]
         return np.array([[trial.params[name] for name in names] for trial in asked])
 
-    return _from(space, propose)
+    return from_history(space, propose)
 
 
 def nevergrad_default(space: Box, *, budget: int) -> Searcher:
@@ -214,7 +215,7 @@ def nevergrad_default(space: Box, *, budget: int) -> Searcher:
             optimizer.tell(candidate, -value if np.isfinite(value) else worst)
         return np.array([optimizer.ask().value for _ in range(n)])
 
-    return _from(space, propose)
+    return from_history(space, propose)
 
 
 Scipy = Literal["differential_evolution", "dual_annealing"]
@@ -224,8 +225,8 @@ class _Wanted(Exception):
     """Raised in place of the first value that is not known."""
 
 
-class ScipyState(NamedTuple):
-    """A search, and which of its trials SciPy asked for (the others filled a batch)."""
+class Chain(NamedTuple):
+    """A search, and which of its trials the method asked for (the others filled a batch)."""
 
     history: History
     chain: tuple[int, ...]
@@ -234,8 +235,8 @@ class ScipyState(NamedTuple):
 def scipy(space: Box, method: Scipy) -> Searcher:
     """SciPy's differential evolution or dual annealing, at their defaults.
 
-    They ask for one point at a time: the rest of a batch, and what is asked for while that point is
-    open, is uniform. A method that ends starts again with another seed.
+    They ask for one point at a time (`one_at_a_time`). A method that ends starts again with another
+    seed.
 
     Args:
         space: a box.
@@ -249,30 +250,44 @@ def scipy(space: Box, method: Scipy) -> Searcher:
             f"method: expected differential_evolution or dual_annealing, got {method!r}"
         )
 
-    def ask(state: ScipyState, n: int) -> tuple[ScipyState, list[Trial]]:
+    return one_at_a_time(space, functools.partial(_wanted, space, method))
+
+
+def one_at_a_time(space: Box, wanted: Callable[[History, list[float]], Any]) -> Searcher:
+    """A method whose next point follows from the costs of all its points before.
+
+    The rest of a batch, and what is asked for while that point is open, is uniform. A trial that
+    failed counts as the worst so far.
+
+    Args:
+        space: a box.
+        wanted: `(history, costs of the method's points) -> its next point [dim]`.
+    """
+
+    def ask(state: Chain, n: int) -> tuple[Chain, list[Trial]]:
         check_count(n)
         history, chain = state
         points = space.sample(generator(history.seed, history.asked), n)
         if not chain or history.told[chain[-1]]:
-            points[0] = _wanted(space, method, history, chain)
+            worst = _worst(history)
+            costs = [-v if np.isfinite(v) else worst for v in history.values[list(chain)].tolist()]
+            points[0] = wanted(history, costs)
             chain = (*chain, history.asked)
         history, trials = extend(history, points)
-        return ScipyState(history, chain), trials
+        return Chain(history, chain), trials
 
-    def tell(state: ScipyState, outcomes: Sequence[Outcome]) -> ScipyState:
+    def tell(state: Chain, outcomes: Sequence[Outcome]) -> Chain:
         return state._replace(history=record(state.history, outcomes))
 
-    return Searcher(lambda seed: ScipyState(begin(seed, space.dim), ()), ask, tell)
+    return Searcher(lambda seed: Chain(begin(seed, space.dim), ()), ask, tell)
 
 
 def _wanted(
-    space: Box, method: Scipy, history: History, chain: tuple[int, ...]
+    space: Box, method: Scipy, history: History, costs: list[float]
 ) -> Float[np.ndarray, " dim"]:
-    """The point that the method asks for after those of the chain."""
+    """The point that the method asks for after points of these costs."""
     from scipy import optimize
 
-    worst = _worst(history)
-    costs = [-v if np.isfinite(v) else worst for v in history.values[list(chain)]]
     used, found = 0, np.zeros(space.dim)
 
     def cost(x: Any) -> float:
@@ -308,7 +323,7 @@ def _design(
     return space.from_unit(units[:n])
 
 
-def _from(space: Space, propose: Callable[[History, int], Points]) -> Searcher:
+def from_history(space: Space, propose: Callable[[History, int], Points]) -> Searcher:
     """A searcher whose state is its history alone."""
 
     def ask(history: History, n: int) -> tuple[History, list[Trial]]:
