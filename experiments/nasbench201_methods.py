@@ -190,7 +190,7 @@ def _methods() -> dict[str, tuple[Run, str]]:
         "mcts_c0.5": _mcts(c=0.5, form="algorithm"),
         "mcts_equation": _mcts(c=0.1, form="equation"),
         "q_learning": _ask(
-            _make_q_learning, "alpha=0.1 gamma=1 epsilon=0.3 decay=200 initial=0.5"
+            _make_q_learning, "alpha=0.1 gamma=1 epsilon=0.3 decay=200 initial=0.5", 2000
         ),
         "tpe": _ask(baselines.tpe, "optuna defaults", 1000),
     }  # fmt: skip
