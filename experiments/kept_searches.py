@@ -45,7 +45,7 @@ def run_once(
         raise RuntimeError(f"{key}: every evaluation failed: the first gives {value}")
     # A failed first evaluation counts as the first value that there is.
     best = np.where(np.isfinite(run.best), run.best, run.values[np.isfinite(run.values)][0])
-    kept.add(key, {"best": [round(float(b), 6) for b in best], "seconds": seconds} | more(run))
+    kept.add(key, {"best": [round(float(b), 8) for b in best], "seconds": seconds} | more(run))
     print(f"{key}: {best[-1]:.4g} in {seconds:.0f} s", flush=True)
     return kept[key]
 

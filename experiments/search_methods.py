@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -10,11 +11,13 @@ from experiments.config import ConfigError
 from search import (
     alphax,
     baselines,
+    embedding,
     lamcts,
     lamcts_choices,
     lanas,
     mcts,
     meta_dnn,
+    optimistic,
     q_learning,
     turbo,
 )
@@ -23,6 +26,7 @@ from search.interface import Searcher
 from search.spaces import Box, Choices
 
 PRESETS = MappingProxyType({"paper": turbo.Settings(), "fast": turbo.FAST})
+HASHED = 10  # dimensions that HesBO searches; the thesis tunes 8 to 1,000 a task
 BOX_METHODS = (
     "lamcts_turbo",
     "lamcts_bo",
@@ -35,6 +39,10 @@ BOX_METHODS = (
     "differential_evolution",
     "dual_annealing",
     "tpe",
+    "doo",
+    "soo",
+    "voo",
+    "hesbo",
     "random",
 )
 TABLE_METHODS = (
@@ -87,10 +95,21 @@ def in_box(method: Any, box: Box, *, preset: str, budget: int, **tree: Any) -> S
         return baselines.nevergrad_default(box, budget=budget)
     if method in ("differential_evolution", "dual_annealing"):
         return baselines.scipy(box, method)
-    if method == "tpe":
-        return baselines.tpe(box)
-    if method == "random":
-        return baselines.random(box)
+    if method == "hesbo":
+        small = functools.partial(
+            baselines.bayesian, num_init=num_init,
+            candidates=250 if quick else 1000, fit_steps=10 if quick else 50,
+        )  # fmt: skip
+        return embedding.hashed(box, min(HASHED, box.dim), small)
+    plain: dict[str, Callable[[Box], Searcher]] = {
+        "tpe": baselines.tpe,
+        "doo": optimistic.doo,
+        "soo": optimistic.soo,
+        "voo": optimistic.voo,
+        "random": baselines.random,
+    }
+    if method in plain:
+        return plain[method](box)
     raise ConfigError("method", "one of the choices below", method, BOX_METHODS)
 
 

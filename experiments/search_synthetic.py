@@ -13,21 +13,18 @@ import argparse
 import re
 import shlex
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from experiments import results_table, rows, search_loop
+from experiments import kept_searches, results_table, search_loop
 from experiments.config import ConfigError, check_choice, check_float, check_int
 from experiments.experiment import Search
 from experiments.finished import Finished
 from experiments.one_thread import one_thread
 from experiments.search_evaluators import evaluator
 from experiments.search_methods import BOX_METHODS, PRESETS, in_box
-from search import benchmarks, interface
+from search import benchmarks
 
 TABLE = "search/synthetic"
 TITLE = "Test functions: the best value after so many evaluations (cost, minimum 0)"
@@ -118,20 +115,18 @@ def _key(function: str, method: str, seed: int, options: argparse.Namespace) -> 
 def _search(
     kept: Finished, function: str, method: str, seed: int, options: argparse.Namespace
 ) -> None:
-    key = _key(function, method, seed, options)
-    if key in kept:
-        return
     name, dim = parse(function)
     tree = {"c": options.c, "leaf_size": options.leaf_size, "kernel": options.kernel}
     searcher = in_box(
         method, benchmarks.FUNCTIONS[name].box(dim), preset=options.preset,
         budget=options.budget, **(tree if method.startswith("lamcts") else {}),
     )  # fmt: skip
-    since = time.monotonic()
-    run = interface.maximise(searcher, benchmarks.objective(name), budget=options.budget, seed=seed)
-    seconds = time.monotonic() - since
-    kept.add(key, {"costs": [round(float(-best), 8) for best in run.best], "seconds": seconds})
-    print(f"{key}: {-run.best[-1]:.4g} in {seconds:.0f} s", flush=True)
+    work = Search(searcher, benchmarks.objective(name), ("value", "min"))
+    key = _key(function, method, seed, options)
+    kept_searches.run_once(
+        kept, key, work, budget=options.budget, seed=seed,
+        more=lambda run: {"costs": [round(float(-best), 8) for best in run.best]},
+    )  # fmt: skip
 
 
 def _write(
@@ -139,21 +134,17 @@ def _write(
 ) -> None:
     keys = {seed: _key(function, method, seed, options) for seed in range(options.seeds)}
     found = {seed: kept[key] for seed, key in keys.items() if key in kept}
-    costs = np.array([each["costs"] for each in found.values()])
+    records = list(found.values())
+    rewards = kept_searches.at_marks(records, MARKS, options.budget)
+    # A row at a mark that is the budget too says the same twice, and lets tables share columns.
+    if options.budget in MARKS:
+        rewards[f"best_value_at_{options.budget}"] = rewards["best_value"]
+    costs: dict[str, Iterable[float]] = {
+        metric: [-value for value in values] for metric, values in rewards.items()
+    }
     config = keys[0].partition(" ")[2].rpartition(" ")[0] + " form=algorithm"
-    made = []
-    marks = {f"best_value_at_{mark}": mark for mark in MARKS if mark <= options.budget}
-    for metric, mark in {**marks, "best_value": options.budget}.items():
-        made.append(
-            results_table.row(
-                f"{function}-{method}{options.suffix}", metric,
-                results_table.mean_interval(costs[:, mark - 1]), unit="seed", command=command,
-                config=config, seeds=list(found), machine=rows.machine(),
-                seconds=sum(each["seconds"] for each in found.values()),
-            )
-        )  # fmt: skip
+    made = kept_searches.over_seeds(
+        f"{function}-{method}{options.suffix}", costs, records=records, references={},
+        command=command, config=config, seeds=list(found),
+    )  # fmt: skip
     results_table.write_table(options.table, TITLE, made)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

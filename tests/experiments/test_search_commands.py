@@ -109,7 +109,7 @@ def test_the_rows_of_a_tree_search_say_its_bound():
     assert "c=0.1 form=equation" in configs["mcts_equation"]
     assert "c=0.1 form=algorithm" in configs["alphax"]
     assert "form=algorithm" in configs["lamcts"]
-    assert "batch=10 budget=2000" in configs["lamcts"]
+    assert "batch=10 budget=1000" in configs["lamcts"]
 
 
 def test_a_tree_search_of_the_cells_stops_at_its_budget():

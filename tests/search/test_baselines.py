@@ -58,6 +58,25 @@ def test_nevergrads_default_runs_again_from_its_history():
         assert WIDE.contains(trial.point[None])[0]
 
 
+@needs("nevergrad")
+def test_nevergrads_kept_optimiser_is_what_running_it_again_gives():
+    searcher = baselines.nevergrad_default(WIDE, budget=1000)
+    run = interface.maximise(searcher, sphere, budget=40, seed=2)
+    for number in (0, 7, 39):  # a new searcher has kept nothing
+        again = baselines.nevergrad_default(WIDE, budget=1000)
+        shorter = interface.begin(2, WIDE.dim)
+        points = np.array([trial.point for trial in run.trials[:number]]).reshape(number, WIDE.dim)
+        shorter = shorter._replace(
+            points=points, values=run.values[:number], told=np.ones(number, bool)
+        )
+        np.testing.assert_array_equal(again.ask(shorter, 1)[1][0].point, run.trials[number].point)
+    # One searcher for two searches of a seed: what was kept of one is not taken for the other.
+    other = interface.maximise(searcher, lambda x, s: 2.0 * sphere(x, s), budget=30, seed=2)
+    alone = baselines.nevergrad_default(WIDE, budget=1000)
+    wanted = interface.maximise(alone, lambda x, s: 2.0 * sphere(x, s), budget=30, seed=2)
+    np.testing.assert_array_equal(other.values, wanted.values)
+
+
 @pytest.mark.parametrize("method", ["differential_evolution", "dual_annealing"])
 def test_a_trial_at_a_time_is_what_scipy_does_at_once(method):
     from scipy import optimize
