@@ -7,6 +7,8 @@ Voronoi optimistic optimization", 2020 (VOO); named in Wang 2022, sections 2.2.2
 
 from __future__ import annotations
 
+import functools
+import heapq
 import math
 from collections.abc import Callable, Iterator
 
@@ -27,71 +29,76 @@ class _Cells:
     def __init__(self, dim: int) -> None:
         self.middles: list[Unit] = [np.full(dim, 0.5)]
         self.splits: list[int] = [0]  # of a cell: its depth
-        self.values: list[float] = []
-        self.leaves: dict[int, set[int]] = {0: {0}}
+        self.values: list[float] = []  # put there by whoever evaluates the middles, in order
+        self.leaves: list[list[tuple[float, int]]] = []  # of a depth: a heap of (-value, cell)
+        self.low, self.high = math.inf, -math.inf
 
-    def best_at(self, depth: int) -> int:
+    def add(self, cell: int) -> None:
+        """Makes a cell that has its value a leaf."""
+        value = self.values[cell]
+        self.low, self.high = min(self.low, value), max(self.high, value)
+        while len(self.leaves) <= self.splits[cell]:
+            self.leaves.append([])
+        heapq.heappush(self.leaves[self.splits[cell]], (-value, cell))
+
+    def best_at(self, depth: int) -> tuple[float, int]:
         """The leaf of a depth that has the highest value; of equal ones the first."""
-        return min(self.leaves[depth], key=lambda cell: (-self.values[cell], cell))
+        cost, cell = self.leaves[depth][0]
+        return -cost, cell
 
-    def split(self, cell: int) -> tuple[int, int]:
-        """Cuts a leaf in three along its longest side: the middle one keeps its value.
+    def split(self, depth: int) -> Iterator[Unit]:
+        """Cuts the best leaf of a depth in three along its longest side.
 
-        Returns:
-            The two outer cells, which have no values yet.
+        The middle one keeps its value. Yields the middles of the outer ones, to be evaluated.
         """
-        depth, middle = self.splits[cell], self.middles[cell]
+        _, cell = heapq.heappop(self.leaves[depth])
+        middle = self.middles[cell]
         rounds, axis = divmod(depth, len(middle))  # sides are cut in turns
         step = np.zeros(len(middle))
         step[axis] = 3.0 ** -(rounds + 1)
-        self.leaves[depth].discard(cell)
         self.splits[cell] = depth + 1
-        first = len(self.middles)
-        self.middles += [middle - step, middle + step]
-        self.splits += [depth + 1, depth + 1]
-        self.leaves.setdefault(depth + 1, set()).update((cell, first, first + 1))
-        return first, first + 1
+        self.add(cell)
+        for moved in (middle - step, middle + step):
+            self.middles.append(moved)
+            self.splits.append(depth + 1)
+            yield moved
+            self.add(len(self.middles) - 1)
 
 
+@functools.cache
 def _diameter(depth: int, dim: int) -> float:
     """The diagonal of a cell after so many cuts; 1 for the whole cube."""
     rounds, more = divmod(depth, dim)
     return math.sqrt((dim - more) * 9.0**-rounds + more * 9.0 ** -(rounds + 1)) / math.sqrt(dim)
 
 
-def _evaluate(cells: _Cells, new: tuple[int, ...]) -> Iterator[Unit]:
-    """Yields the middles of new cells; whoever iterates puts their values into `cells.values`."""
-    for cell in new:
-        yield cells.middles[cell]
+def _start(cells: _Cells) -> Iterator[Unit]:
+    yield cells.middles[0]
+    cells.add(0)
 
 
 def _doo(cells: _Cells, slope: float) -> Iterator[Unit]:
     dim = len(cells.middles[0])
-    yield cells.middles[0]
+    yield from _start(cells)
     while True:
-        spread = max(cells.values) - min(cells.values)
+        scale = slope * (cells.high - cells.low)
         # In a depth all bounds are higher by the same, so the best leaf of each is enough.
-        candidates = [cells.best_at(depth) for depth, leaves in cells.leaves.items() if leaves]
         bounds = [
-            cells.values[cell] + slope * spread * _diameter(cells.splits[cell], dim)
-            for cell in candidates
+            cells.best_at(depth)[0] + scale * _diameter(depth, dim) if leaves else -math.inf
+            for depth, leaves in enumerate(cells.leaves)
         ]
-        yield from _evaluate(cells, cells.split(candidates[int(np.argmax(bounds))]))
+        yield from cells.split(bounds.index(max(bounds)))
 
 
 def _soo(cells: _Cells) -> Iterator[Unit]:
-    yield cells.middles[0]
+    yield from _start(cells)
     expanded = 0
     while True:
         best = -math.inf
-        deepest = max(depth for depth, leaves in cells.leaves.items() if leaves)
-        for depth in range(min(deepest, math.isqrt(expanded)) + 1):
-            if not cells.leaves.get(depth):
-                continue
-            cell = cells.best_at(depth)
-            if cells.values[cell] >= best:
-                best = cells.values[cell]
-                yield from _evaluate(cells, cells.split(cell))
+        for depth in range(min(len(cells.leaves) - 1, math.isqrt(expanded)) + 1):
+            if cells.leaves[depth] and cells.best_at(depth)[0] >= best:
+                best = cells.best_at(depth)[0]
+                yield from cells.split(depth)
                 expanded += 1
         if best == -math.inf:  # all leaves are deeper than is allowed so far
             expanded = (math.isqrt(expanded) + 1) ** 2
