@@ -148,3 +148,7 @@ def _write(
         command=command, config=config, seeds=list(found),
     )  # fmt: skip
     results_table.write_table(options.table, TITLE, made)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

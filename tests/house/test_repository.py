@@ -127,3 +127,20 @@ def test_continuous_integration_runs_what_a_user_runs():
     assert lines[0] == "#!/usr/bin/env bash"
     assert "set -euo pipefail" in lines
     assert lines[-1] == "make --no-print-directory test"
+
+
+def test_every_command_that_is_named_runs_something():
+    """`python -m experiments.x` in the text of any file is of a module with a main block."""
+    named = {line.rpartition(" ")[2] for line in holding(re.compile(r"python -m experiments\.\w+"))}
+    named -= {"experiments.x"}  # in this text
+    assert len(named) > 20
+    silent = []
+    for name in sorted(named):
+        path = ROOT / name.replace(".", "/")
+        file = path.with_suffix(".py")
+        source = file if file.is_file() else path / "__main__.py"
+        if not source.is_file():
+            silent.append(name)
+        elif source.name != "__main__.py" and "__main__" not in source.read_text():
+            silent.append(name)
+    assert silent == []
