@@ -93,15 +93,13 @@ def _doo(cells: _Cells, slope: float) -> Iterator[Unit]:
 def _soo(cells: _Cells) -> Iterator[Unit]:
     yield from _start(cells)
     expanded = 0
-    while True:
+    while True:  # a depth is allowed long before all leaves above it are split
         best = -math.inf
         for depth in range(min(len(cells.leaves) - 1, math.isqrt(expanded)) + 1):
             if cells.leaves[depth] and cells.best_at(depth)[0] >= best:
                 best = cells.best_at(depth)[0]
                 yield from cells.split(depth)
                 expanded += 1
-        if best == -math.inf:  # all leaves are deeper than is allowed so far
-            expanded = (math.isqrt(expanded) + 1) ** 2
 
 
 def doo(box: Box, *, slope: float = 1.0) -> Searcher:

@@ -74,8 +74,6 @@ def slow_soo(budget):
                 best = chosen[3]
                 slow.split(chosen)
                 splits += 1
-        if best == -np.inf:
-            splits = (math.isqrt(splits) + 1) ** 2
     return slow.asked[:budget]
 
 
