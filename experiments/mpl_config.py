@@ -109,7 +109,7 @@ def efficientnet_b0(dataset: str, method: str) -> ConfigDict:
     if method == "supervised":
         config.data.write_predictions = True
         return config
-    config.data.predictions = "runs/b0_supervised/predictions.npy"
+    config.data.predictions = f"runs/b0_{dataset}/predictions.npy"
     config.data.top_per_class = {"cifar10": 50_000, "svhn": 35_000}[dataset]
     config.steps -= config.stages.teacher
     config.stages.teacher = 0

@@ -123,6 +123,12 @@ def check(config: ConfigDict) -> None:
     two = config.method in ("pseudo_labels", "noisy_student", "reduced")
     two = two or (config.method, config.meta.teacher) == ("mpl", "pseudo_labels")
     mpl_checks.check_stages(config, two and not _reads_targets(config))
+    if config.data.predictions and not (config.data.top_per_class or _reads_targets(config)):
+        raise ConfigError(
+            "data.predictions",
+            "empty without data.top_per_class, or stages.teacher=0 in mpl/reduced or noisy_student",
+            config.data.predictions,
+        )
 
 
 def _reads_targets(config: ConfigDict) -> bool:

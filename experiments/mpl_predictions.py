@@ -2,8 +2,8 @@
 
 A run with `data.write_predictions` leaves them in its workdir: of all unlabelled images of its
 config, in their order. Another run reads the file (`data.predictions`) to choose its unlabelled
-images (`data.top_per_class`, sections 5.3.3 and 5.7.14), or, where images are read from disk, as
-the labels of a teacher that no longer takes memory (section 5.7.14).
+images (`data.top_per_class`, sections 5.3.3 and 5.7.14), or as the labels of a teacher that no
+longer takes memory (section 5.7.14): where images are read from disk, and with `stages.teacher=0`.
 """
 
 from __future__ import annotations
@@ -61,8 +61,10 @@ def read(config: ConfigDict, shape: tuple[int, int]) -> np.ndarray:
         raise ConfigError("data.predictions", wanted, config.data.predictions)
     try:
         found: Any = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
+    except (ValueError, EOFError) as error:
         raise ConfigError("data.predictions", wanted, str(path)) from error
+    if not isinstance(found, np.ndarray):
+        raise ConfigError("data.predictions", wanted, f"several arrays in {path}")
     if getattr(found, "shape", None) != shape or not np.issubdtype(found.dtype, np.floating):
         raise ConfigError("data.predictions", wanted, f"{path}: {found.dtype}{list(found.shape)}")
     return found

@@ -86,9 +86,9 @@ def pool_of(
 ) -> tuple[UInt8[np.ndarray, "N h w c"], Int[np.ndarray, " N"]] | None:
     """What `data.pool` names: "" for None, "extra" for the extra images alone, or a .npy file.
 
-    The file holds bytes `[N, height, width, channel]` of a data set's shape; it stays on disk.
-    CIFAR-10 was taken from TinyImages, so a pool from there may hold its test images: such a file
-    is refused.
+    The file holds bytes `[N, height, width, channel]` of a data set's shape, which have to fit
+    into the device's memory. CIFAR-10 was taken from TinyImages, so a pool from there may hold its
+    test images: such a file is refused.
 
     Raises:
         ConfigError: there is no such file, it holds something else, or some of the test images.
@@ -101,10 +101,11 @@ def pool_of(
     expected = f"a .npy file of uint8 [N, {', '.join(map(str, shape))}]"
     try:
         found: Any = np.load(wanted, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise ConfigError("data.pool", expected, wanted) from error
-    fits = isinstance(found, np.ndarray) and found.dtype == np.uint8 and found.shape[1:] == shape
-    if not fits or not len(found):
+    if not isinstance(found, np.ndarray):
+        raise ConfigError("data.pool", expected, f"several arrays in {wanted}")
+    if found.dtype != np.uint8 or found.shape[1:] != shape or not len(found):
         raise ConfigError("data.pool", expected, f"{wanted}: {found.dtype}{list(found.shape)}")
     tested = {image.tobytes() for image in arrays["test_images"]}
     both = sum(image.tobytes() in tested for image in found)

@@ -115,6 +115,9 @@ def _key(function: str, method: str, seed: int, options: argparse.Namespace) -> 
 def _search(
     kept: Finished, function: str, method: str, seed: int, options: argparse.Namespace
 ) -> None:
+    key = _key(function, method, seed, options)
+    if key in kept:
+        return
     name, dim = parse(function)
     tree = {"c": options.c, "leaf_size": options.leaf_size, "kernel": options.kernel}
     searcher = in_box(
@@ -122,7 +125,6 @@ def _search(
         budget=options.budget, **(tree if method.startswith("lamcts") else {}),
     )  # fmt: skip
     work = Search(searcher, benchmarks.objective(name), ("value", "min"))
-    key = _key(function, method, seed, options)
     kept_searches.run_once(
         kept, key, work, budget=options.budget, seed=seed,
         more=lambda run: {"costs": [round(float(-best), 8) for best in run.best]},
@@ -134,7 +136,8 @@ def _write(
 ) -> None:
     keys = {seed: _key(function, method, seed, options) for seed in range(options.seeds)}
     found = {seed: kept[key] for seed, key in keys.items() if key in kept}
-    records = list(found.values())
+    # Older folders have costs alone.
+    records = [{"best": [-cost for cost in each["costs"]], **each} for each in found.values()]
     rewards = kept_searches.at_marks(records, MARKS, options.budget)
     # A row at a mark that is the budget too says the same twice, and lets tables share columns.
     if options.budget in MARKS:

@@ -7,7 +7,8 @@ default, and SciPy's differential evolution and dual annealing.
 
 A library's optimiser is run again from its start for every trial, on the values known by then, so
 that a search has no hidden state and resumes from its journal. That costs time that grows with the
-square of the budget: some milliseconds a trial at a thousand trials.
+square of the budget: some milliseconds a trial at a thousand trials. Nevergrad's, which is slow, is
+kept from one trial to the next where running it again would give the same.
 """
 
 from __future__ import annotations
@@ -207,7 +208,7 @@ def nevergrad_default(space: Box, *, budget: int) -> Searcher:
         budget: how many trials there will be.
     """
     library = require("nevergrad")
-    kept: dict[int, _Kept] = {}  # of each seed, the last
+    kept: dict[int, _Kept] = {}  # the last, by its seed: a cache that changes no result
 
     def start(seed: int) -> Any:
         parameter = library.p.Array(shape=(space.dim,)).set_bounds(space.low, space.high)
@@ -220,12 +221,12 @@ def nevergrad_default(space: Box, *, budget: int) -> Searcher:
             optimizer = last.optimizer
             optimizer.tell(last.candidate, -values[-1])
         else:
-            optimizer, worst = start(history.seed), _worst(history)
-            for value in values:
-                candidate = optimizer.ask()
-                optimizer.tell(candidate, -value if np.isfinite(value) else worst)
+            optimizer = start(history.seed)
+            for cost in _costs(values):
+                optimizer.tell(optimizer.ask(), cost)
         asked = [optimizer.ask() for _ in range(n)]
         if n == 1 and np.isfinite(values).all():
+            kept.clear()
             kept[history.seed] = _Kept(values, optimizer, asked[0])
         return np.array([candidate.value for candidate in asked])
 
@@ -287,8 +288,8 @@ def scipy(space: Box, method: Scipy) -> Searcher:
 def one_at_a_time(space: Box, wanted: Callable[[History, list[float]], Any]) -> Searcher:
     """A method whose next point follows from the costs of all its points before.
 
-    The rest of a batch, and what is asked for while that point is open, is uniform. A trial that
-    failed counts as the worst so far.
+    The rest of a batch, and what is asked for while that point is open, is uniform. A point that
+    failed costs as much as the worst of the method's points before it, or 0 as the first.
 
     Args:
         space: a box.
@@ -300,9 +301,7 @@ def one_at_a_time(space: Box, wanted: Callable[[History, list[float]], Any]) -> 
         history, chain = state
         points = space.sample(generator(history.seed, history.asked), n)
         if not chain or history.told[chain[-1]]:
-            worst = _worst(history)
-            costs = [-v if np.isfinite(v) else worst for v in history.values[list(chain)].tolist()]
-            points[0] = wanted(history, costs)
+            points[0] = wanted(history, _costs(history.values[list(chain)]))
             chain = (*chain, history.asked)
         history, trials = extend(history, points)
         return Chain(history, chain), trials
@@ -340,10 +339,16 @@ def _wanted(
             return found
 
 
-def _worst(history: History) -> float:
-    """The cost of a failed trial: the worst that was seen."""
-    good = history.values[history.good]
-    return float(-good.min()) if len(good) else 0.0
+def _costs(values: Float[np.ndarray, " n"]) -> list[float]:
+    """Costs of rewards; a failed one has the worst before it, whatever comes later."""
+    costs, worst = list[float](), -np.inf
+    for value in values.tolist():
+        if np.isfinite(value):
+            worst = max(worst, -value)
+            costs.append(-value)
+        else:
+            costs.append(worst if worst > -np.inf else 0.0)
+    return costs
 
 
 def _design(

@@ -124,6 +124,23 @@ def test_a_file_of_predictions_stands_for_the_teacher(tmp_path):
     assert len(done.states[0].stages) == 2  # no large teacher among them
 
 
+def test_files_that_are_no_array_are_named(tmp_path):
+    (tmp_path / "empty.npy").touch()
+    np.savez(tmp_path / "two.npz", a=np.zeros(3), b=np.zeros(2))
+    arrays = {"train_images": np.zeros((1, 8, 8, 1), np.uint8)}
+    for name in ("empty.npy", "two.npz"):
+        with pytest.raises(ConfigError, match=r"data\.pool: expected a \.npy file"):
+            mpl_splits.pool_of(str(tmp_path / name), arrays)
+        with pytest.raises(ConfigError, match=r"data\.predictions"):
+            mpl_predictions.read(config(tmp_path / name), (5, 3))
+
+
+def test_predictions_that_nothing_reads_are_refused():
+    pytest.importorskip("sklearn")
+    with pytest.raises(ConfigError, match=r"data\.predictions: expected empty without"):
+        mpl_images.build(configs.load("mpl/reduced:digits,smoke", [("data.predictions", "p.npy")]))
+
+
 @pytest.mark.parametrize(
     ("key", "value"), [("data.pool", "no.npy"), ("data.pool", "extra"), ("data.extra", "true")]
 )

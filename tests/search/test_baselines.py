@@ -77,6 +77,12 @@ def test_nevergrads_kept_optimiser_is_what_running_it_again_gives():
     np.testing.assert_array_equal(other.values, wanted.values)
 
 
+def test_a_failed_trial_costs_what_was_the_worst_before_it():
+    values = np.array([np.nan, -3.0, np.nan, -5.0, np.nan, -9.0])
+    assert baselines._costs(values) == [0.0, 3.0, 3.0, 5.0, 5.0, 9.0]
+    assert baselines._costs(values[:4]) == [0.0, 3.0, 3.0, 5.0]  # what comes later changes nothing
+
+
 @pytest.mark.parametrize("method", ["differential_evolution", "dual_annealing"])
 def test_a_trial_at_a_time_is_what_scipy_does_at_once(method):
     from scipy import optimize

@@ -84,6 +84,27 @@ def test_doo_splits_the_highest_bound(slope):
     np.testing.assert_allclose(points, slow_doo(61, slope), atol=1e-9)
 
 
+@pytest.mark.parametrize("name", ["doo", "soo"])
+@pytest.mark.parametrize("seed", range(4))
+def test_failures_do_not_change_where_values_belong(name, seed):
+    # Worse values come after a failure: what was asked for is still the middle of a cell.
+    rng = np.random.default_rng(seed)
+    failing = set(rng.choice(60, 12, replace=False).tolist())
+    count = iter(range(60))
+
+    def now_and_then(x, s):
+        return float("nan") if next(count) in failing else bumps(x, s)
+
+    run = interface.maximise(MAKE[name](), now_and_then, budget=60)
+    points = np.array([trial.point for trial in run.trials])
+    assert len(np.unique(points.round(9), axis=0)) == 60
+    cells = optimistic._Cells(2)
+    order = optimistic._doo(cells, 1.0) if name == "doo" else optimistic._soo(cells)
+    for point, value in zip(points, run.values, strict=True):
+        np.testing.assert_allclose(BOX.from_unit(next(order)[None])[0], point, atol=1e-9)
+        cells.values.append(min(cells.values, default=0.0) if np.isnan(value) else value)
+
+
 def test_soo_sweeps_all_depths():
     run = interface.maximise(optimistic.soo(BOX), bumps, budget=61)
     np.testing.assert_allclose([trial.point for trial in run.trials], slow_soo(61), atol=1e-9)

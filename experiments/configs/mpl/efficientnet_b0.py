@@ -1,15 +1,17 @@
 """EfficientNet-B0 with all labels and images from elsewhere: CIFAR-10 and SVHN of table 5.11.
 
-Command: python -m experiments.run --config=mpl/efficientnet_b0:svhn_reduced,paper \
-    --workdir=runs/b0_reduced --config.data.predictions=runs/b0_supervised/predictions.npy
+Command: python -m experiments.run --config=mpl/efficientnet_b0:svhn_supervised,paper \
+    --workdir=runs/b0_svhn
+and then the same with svhn_reduced and another workdir.
 Expected time: some 10 days on one accelerator, an estimate. Expected number: accuracy 98.78 on
 SVHN and 98.56 on CIFAR-10; 98.71 and 98.22 with noisy_student, 98.17 and 97.18 with supervised
 (Pham 2021, table 5.11); never trained here.
 
 The supervised run comes first and leaves its predictions of the unlabelled images in its workdir;
-the others read them, to choose images (`--config.data.top_per_class`) and as labels. No large
-teacher is in their memory. SVHN's unlabelled images are its extra ones. CIFAR-10's were
-TinyImages, which was withdrawn: `--config.data.pool=FILE` names bytes [N, 32, 32, 3] of yours.
+the others read them at `--config.data.predictions` (runs/b0_svhn, runs/b0_cifar10), to choose
+images (`--config.data.top_per_class`) and as labels. No large teacher is in their memory. SVHN's
+unlabelled images are its extra ones. CIFAR-10's were TinyImages, which was withdrawn:
+`--config.data.pool=FILE` names bytes [N, 32, 32, 3] of yours, as many as the device's memory holds.
 
 Sizes: svhn_reduced, svhn_noisy_student, svhn_supervised, cifar10_reduced and so on. Presets:
 `paper`, `smoke` (digits; a perceptron in the network's place, a teacher of the run's own).
