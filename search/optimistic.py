@@ -7,7 +7,6 @@ Voronoi optimistic optimization", 2020 (VOO); named in Wang 2022, sections 2.2.2
 
 from __future__ import annotations
 
-import functools
 import heapq
 import math
 from collections.abc import Callable, Iterator
@@ -31,6 +30,7 @@ class _Cells:
         self.splits: list[int] = [0]  # of a cell: its depth
         self.values: list[float] = []  # put there by whoever evaluates the middles, in order
         self.leaves: list[list[tuple[float, int]]] = []  # of a depth: a heap of (-value, cell)
+        self.diameters: list[float] = []  # of the cells of a depth
         self.low, self.high = math.inf, -math.inf
 
     def add(self, cell: int) -> None:
@@ -38,6 +38,7 @@ class _Cells:
         value = self.values[cell]
         self.low, self.high = min(self.low, value), max(self.high, value)
         while len(self.leaves) <= self.splits[cell]:
+            self.diameters.append(_diameter(len(self.leaves), len(self.middles[0])))
             self.leaves.append([])
         heapq.heappush(self.leaves[self.splits[cell]], (-value, cell))
 
@@ -65,7 +66,6 @@ class _Cells:
             self.add(len(self.middles) - 1)
 
 
-@functools.cache
 def _diameter(depth: int, dim: int) -> float:
     """The diagonal of a cell after so many cuts; 1 for the whole cube."""
     rounds, more = divmod(depth, dim)
@@ -78,13 +78,12 @@ def _start(cells: _Cells) -> Iterator[Unit]:
 
 
 def _doo(cells: _Cells, slope: float) -> Iterator[Unit]:
-    dim = len(cells.middles[0])
     yield from _start(cells)
     while True:
         scale = slope * (cells.high - cells.low)
         # In a depth all bounds are higher by the same, so the best leaf of each is enough.
         bounds = [
-            cells.best_at(depth)[0] + scale * _diameter(depth, dim) if leaves else -math.inf
+            cells.best_at(depth)[0] + scale * cells.diameters[depth] if leaves else -math.inf
             for depth, leaves in enumerate(cells.leaves)
         ]
         yield from cells.split(bounds.index(max(bounds)))
