@@ -201,7 +201,8 @@ def nevergrad_default(space: Box, *, budget: int) -> Searcher:
     """Nevergrad's default for real vectors, NGOpt, which chooses by dimension and budget.
 
     Where trials come one by one and none fails, the optimiser of the last `ask` is kept and told
-    what is new, which gives what running it again gives, and takes a thousandth of the time.
+    what is new, which gives what running it again gives, in a time that grows with the
+    budget, not its square.
 
     Args:
         space: a box.
