@@ -27,6 +27,7 @@ from search import (
     mcts,
     meta_dnn,
     q_learning,
+    smac,
 )
 from search.design_spaces import choices_in_order
 from search.interface import Searcher
@@ -92,6 +93,7 @@ def _asked(
     *,
     batch_size: int = 1,
     idle: int = IDLE,
+    trials: int | None = None,
 ) -> list[Found]:
     space = benchmarks.nasbench201()
 
@@ -101,7 +103,8 @@ def _asked(
     searcher, best = make(space), float(values.max())
     return [
         samples_to_best(
-            searcher, reward, best, seed=seed, budget=budget, batch_size=batch_size, idle=idle
+            searcher, reward, best, seed=seed, budget=budget, batch_size=batch_size, idle=idle,
+            trials=trials,
         )
         for seed in seeds
     ]  # fmt: skip
@@ -110,7 +113,8 @@ def _asked(
 def _ask(
     make: Callable[[Choices], Searcher], words: str, budget: int = ROWS, **settings: Any
 ) -> tuple[Run, str]:
-    known = [f"batch={value}" for key, value in settings.items() if key == "batch_size"]
+    shown = {"batch_size": "batch", "trials": "trials"}
+    known = [f"{shown[key]}={value}" for key, value in settings.items() if key in shown]
     return functools.partial(_asked, make, budget, **settings), " ".join(
         [words, *known, f"budget={budget}"]
     )
@@ -193,7 +197,9 @@ def _methods() -> dict[str, tuple[Run, str]]:
         "q_learning": _ask(
             _make_q_learning, "alpha=0.1 gamma=1 epsilon=0.3 decay=200 initial=0.5", 2000
         ),
-        "tpe": _ask(baselines.tpe, "optuna defaults", 1000),
+        # Both treat a cell that they know as any other, and TPE asks for it again.
+        "tpe": _ask(baselines.tpe, "optuna defaults", 1000, idle=2000, trials=2000),
+        "smac": _ask(functools.partial(smac.searcher, budget=1000), "smac defaults", 1000),
     }  # fmt: skip
     for height in (3, 5, 7):
         for c in (0.0, 0.01, 0.03, 0.1, 0.5):

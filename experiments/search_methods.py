@@ -19,6 +19,7 @@ from search import (
     meta_dnn,
     optimistic,
     q_learning,
+    smac,
     turbo,
 )
 from search.design_spaces import choices_in_order
@@ -39,6 +40,7 @@ BOX_METHODS = (
     "differential_evolution",
     "dual_annealing",
     "tpe",
+    "smac",
     "doo",
     "soo",
     "voo",
@@ -53,6 +55,7 @@ TABLE_METHODS = (
     "q_learning",
     "regularised_evolution",
     "tpe",
+    "smac",
     "random",
 )
 
@@ -93,6 +96,8 @@ def in_box(method: Any, box: Box, *, preset: str, budget: int, **tree: Any) -> S
         return baselines.cma_es(box)
     if method == "nevergrad":
         return baselines.nevergrad_default(box, budget=budget)
+    if method == "smac":
+        return smac.searcher(box, budget=budget)
     if method in ("differential_evolution", "dual_annealing"):
         return baselines.scipy(box, method)
     if method == "hesbo":
@@ -113,14 +118,15 @@ def in_box(method: Any, box: Box, *, preset: str, budget: int, **tree: Any) -> S
     raise ConfigError("method", "one of the choices below", method, BOX_METHODS)
 
 
-def on_table(method: str, space: Choices, settings: Mapping[str, Any]) -> Searcher:
+def on_table(method: str, space: Choices, settings: Mapping[str, Any], *, budget: int) -> Searcher:
     """A searcher of a space of choices.
 
     Args:
       method: one of `TABLE_METHODS`.
       space: what to search.
-      settings: of the method, the arguments of its factory or of `lamcts.Settings`; TPE and random
-        search have none.
+      settings: of the method, the arguments of its factory or of `lamcts.Settings`; TPE, SMAC and
+        random search have none.
+      budget: trials there will be.
 
     Raises:
       ConfigError: an unknown method.
@@ -142,6 +148,8 @@ def on_table(method: str, space: Choices, settings: Mapping[str, Any]) -> Search
         return baselines.regularised_evolution(space, **settings)
     if method == "tpe":
         return baselines.tpe(space)
+    if method == "smac":
+        return smac.searcher(space, budget=budget)
     if method == "random":
         return baselines.random(space)
     raise ConfigError("method", "one of the choices below", method, TABLE_METHODS)

@@ -13,7 +13,8 @@ The rows `lanas` have the bound of equation 4.3 and the thesis's c = 0.1 of the 
 `lanas_h5_c0.1` and so on have that of algorithm 4, at other heights and c; `lanas_tuned` has c = 0
 and a tree every 5 samples, chosen among five settings on CIFAR-10. `alphax` and `mcts` have
 c = 0.1, `alphax_c0.5` and `mcts_c0.5` the thesis's c, `mcts_equation` its other printed bound.
-`lamcts` splits by k-means on standardised [x, f], `lamcts_unscaled` as printed. tpe needs Optuna.
+`lamcts` splits by k-means on standardised [x, f], `lamcts_unscaled` as printed. tpe and
+smac need Optuna and SMAC, and run only if they are named.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def build(config: Any) -> Search:
         check_int(config, f"lanas.{key}", low=1)
     space = benchmarks.nasbench201()
     settings = config.get(config.method, {})
-    searcher = on_table(config.method, space, dict(settings))
+    searcher = on_table(config.method, space, dict(settings), budget=config.steps)
     work = Search(
         searcher=searcher,
         objective=functools.partial(benchmarks.look_up, space, rewards(task)),
@@ -138,7 +139,7 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
-    every = [name for name in METHODS if name != "tpe"]
+    every = [name for name in METHODS if name not in ("tpe", "smac")]
     add("--methods", nargs="+", default=every, choices=list(METHODS), metavar="METHOD")
     add("--seeds", type=int, default=50)
     add("--workdir", type=Path, default=Path("runs/search_nasbench201"))

@@ -46,6 +46,7 @@ def samples_to_best(
     budget: int,
     batch_size: int = 1,
     idle: int = 20_000,
+    trials: int | None = None,
 ) -> Found:
     """Searches until the best is found.
 
@@ -57,13 +58,15 @@ def samples_to_best(
       budget: distinct points at most.
       batch_size: trials asked for at once.
       idle: trials in a row that were all asked for before, after which a search counts as stuck.
+      trials: at most, those asked for before among them; without limit if None.
     """
     state, seen, curve = searcher.init(seed), set[bytes](), list[float]()
-    top, repeated = -math.inf, 0
-    while len(seen) < budget and repeated < idle and top < best:
-        state, trials = searcher.ask(state, batch_size)
-        values = [float(reward(trial.point)) for trial in trials]
-        for trial, value in zip(trials, values, strict=True):
+    top, repeated, left = -math.inf, 0, math.inf if trials is None else trials
+    while len(seen) < budget and repeated < idle and left > 0 and top < best:
+        state, asked = searcher.ask(state, batch_size)
+        left -= len(asked)
+        values = [float(reward(trial.point)) for trial in asked]
+        for trial, value in zip(asked, values, strict=True):
             key = np.asarray(trial.point).tobytes()
             repeated = repeated + 1 if key in seen else 0
             if repeated or top >= best or len(seen) == budget:
@@ -72,7 +75,7 @@ def samples_to_best(
             top = max(top, value)
             curve.append(top)
         outcomes = [
-            Outcome(trial.id, value, "ok") for trial, value in zip(trials, values, strict=True)
+            Outcome(trial.id, value, "ok") for trial, value in zip(asked, values, strict=True)
         ]
         state = searcher.tell(state, outcomes)
     found = top >= best

@@ -43,6 +43,15 @@ def test_a_search_that_does_not_find_it_counts_as_its_budget():
     np.testing.assert_array_equal(found.best, [0, 1, 2, 3])
 
 
+def test_trials_can_be_limited_too():
+    points = [[0], [0], [1], [0], [2]]
+    found = tabular_search.samples_to_best(
+        scripted(points), lambda x: x[0], 2.0, seed=0, budget=9, trials=4
+    )
+    assert (found.samples, found.found) == (9, False)
+    np.testing.assert_array_equal(found.best, [0, 1])
+
+
 @pytest.mark.parametrize("n", [6, 9, 20, 51])
 def test_the_interval_of_a_median_is_scipys(n):
     values = np.random.default_rng(n).exponential(size=n)

@@ -4,9 +4,8 @@ Command: python -m experiments.run --config=search/contest:svm-digits-accuracy,c
 Expected time: 10 s on one core. Expected number: an accuracy near 0.97 (the table, with all
 methods, is `results/search/contest.json`).
 
-128 evaluations in 16 batches of 8. `--config.method` picks the searcher: lamcts_turbo, lamcts_bo,
-lamcts_random, lamcts_cma, turbo, bo, cma, nevergrad, differential_evolution, dual_annealing, tpe,
-random.
+128 evaluations in 16 batches of 8. `--config.method` picks the searcher, one of
+`experiments.search_methods.BOX_METHODS`, such as lamcts_turbo, turbo, cma or random.
 
 Sizes: MODEL-DATA-METRIC with the models knn, svm, tree, forest, mlp, ada, linear, the data digits,
 wine, breast_cancer, and the metrics accuracy, log_loss (not of svm). Presets: `paper` (TuRBO's

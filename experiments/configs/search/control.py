@@ -4,9 +4,9 @@ Command: python -m experiments.run --config=search/control:lunar,cpu --workdir=r
 Expected time: 1 min on one core. Expected number: a best value near 280 after 300 evaluations, the
 mean reward over 10 terrains (the table is `results/search/control.json`).
 
-All but rover need the extra: pip install "ncolab[control]". `--config.method` picks the searcher:
-lamcts_turbo, lamcts_bo, lamcts_random, lamcts_cma, turbo, bo, cma, nevergrad,
-differential_evolution, dual_annealing, tpe, random.
+All but rover need the extra: pip install "ncolab[control]". `--config.method` picks the
+searcher, one of `experiments.search_methods.BOX_METHODS`, such as lamcts_turbo, turbo, cma or
+random.
 
 Sizes: lunar, rover, swimmer, hopper, halfcheetah, walker2d, ant, humanoid. Presets: `paper` (the
 thesis's settings and TuRBO's published constants, 50 terrains, 10 episodes), `cpu` (the constants

@@ -5,8 +5,8 @@ Expected time: 1 min on one core for 300 samples, without other work beside it. 
 validation accuracy near 0.915; the best cell has 0.9161.
 
 The table comes by `python -m experiments.data fetch nasbench201`. `--config.method` is lanas,
-lamcts, alphax, mcts, q_learning, regularised_evolution, tpe or random; each has its settings by its
-name, such as `--config.alphax.c`.
+lamcts, alphax, mcts, q_learning, regularised_evolution, tpe, smac or random; each has its settings
+by its name, such as `--config.alphax.c`.
 
 Sizes: cifar10, cifar100, imagenet (its 16x16 subset); made_up needs no data, and its accuracies
 are nobody's. Presets: `paper` (the thesis's settings:

@@ -4,8 +4,8 @@ Command: python -m experiments.run --config=search/synthetic:ackley20,cpu --work
 Expected time: 2 min on one core. Expected number: a best value near 0.15 after 1,000 evaluations
 (seed 0 gave 0.1496; the table is `results/search/synthetic.json`).
 
-`--config.method` picks the searcher: lamcts_turbo, lamcts_bo, lamcts_random, lamcts_cma, turbo, bo,
-cma, nevergrad, differential_evolution, dual_annealing, tpe, random.
+`--config.method` picks the searcher, one of
+`experiments.search_methods.BOX_METHODS`, such as lamcts_turbo, turbo, cma or random.
 
 Sizes: a function and its dimension. Presets: `paper` (the thesis's settings and TuRBO's published
 constants), `cpu` (the constants called "fast": 5 Adam steps a fit, 500 candidates), `smoke`.
