@@ -3,8 +3,10 @@
     python -m experiments.search_synthetic                       what `experiments/results` has
     python -m experiments.search_synthetic --functions ackley20 --methods turbo --seeds 3
 
-Each finished search is kept in `--workdir`, so that the command goes on where it was stopped; rows
-are written of what is finished.
+In `ackley20_moved` and the like the minimum is at a random point of the box, another for each seed:
+several methods begin in the box's middle or at the origin, where the functions have theirs or are
+low. Each finished search is kept in `--workdir`, so that the command goes on where it was stopped;
+rows are written of what is finished.
 """
 
 from __future__ import annotations
@@ -13,9 +15,9 @@ import argparse
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from experiments import kept_searches, results_table, search_loop
 from experiments.config import ConfigError, check_choice, check_float, check_int
@@ -25,6 +27,7 @@ from experiments.one_thread import one_thread
 from experiments.search_evaluators import evaluator
 from experiments.search_methods import BOX_METHODS, PRESETS, in_box
 from search import benchmarks
+from search.spaces import Box
 
 TABLE = "search/synthetic"
 TITLE = "Test functions: the best value after so many evaluations (cost, minimum 0)"
@@ -33,7 +36,7 @@ MARKS = (100, 300, 500, 700)  # evaluations at which a row is written besides th
 
 def build(config: Any) -> Search:
     """A search of a test function, minimised."""
-    name, dim = parse(config.function)
+    function = parse(config.function)
     check_choice(config, "method", BOX_METHODS)
     check_choice(config, "preset", tuple(PRESETS))
     tree = {
@@ -43,10 +46,11 @@ def build(config: Any) -> Search:
         "num_init": check_int(config, "tree.num_init", low=2),
         "reuse": bool(config.tree.reuse),
     }
-    box = benchmarks.FUNCTIONS[name].box(dim)
     work = Search(
-        searcher=in_box(config.method, box, preset=config.preset, budget=config.steps, **tree),
-        objective=benchmarks.objective(name),
+        searcher=in_box(
+            config.method, function.box, preset=config.preset, budget=config.steps, **tree
+        ),
+        objective=function.objective(config.seed),
         headline=("value", "min"),
         evaluator=evaluator(config),
         batch_size=check_int(config, "batch_size", low=1),
@@ -56,23 +60,44 @@ def build(config: Any) -> Search:
     return work._replace(finish=lambda found, _: search_loop.best_row(label, work, found))
 
 
-def parse(function: str) -> tuple[str, int]:
-    """The name and dimension of, say, "ackley20".
+class Problem(NamedTuple):
+    """A test function, its dimensions, and whether each seed has its minimum elsewhere."""
+
+    name: str
+    dim: int
+    moved: bool
+
+    @property
+    def box(self) -> Box:
+        """What is searched."""
+        return benchmarks.FUNCTIONS[self.name].box(self.dim)
+
+    def objective(self, seed: int) -> Callable[[Any, int], float]:
+        """The reward, to be maximised; the seed matters where the minimum is moved."""
+        if self.moved:
+            return benchmarks.moved(self.name, self.dim, seed)
+        return benchmarks.objective(self.name)
+
+
+def parse(function: str) -> Problem:
+    """The problem of, say, "ackley20" or "ackley20_moved".
 
     Raises:
       ConfigError: no such function.
     """
-    match = re.fullmatch(r"([a-z]+)(\d+)", function)
+    match = re.fullmatch(r"([a-z]+)(\d+)(_moved)?", function)
     if match is None or match[1] not in benchmarks.FUNCTIONS or int(match[2]) < 2:
-        known = [f"{name}20" for name in benchmarks.FUNCTIONS]
+        known = [f"{name}20{end}" for name in benchmarks.FUNCTIONS for end in ("", "_moved")]
         raise ConfigError("function", "a name and a dimension of at least 2", function, known)
-    return match[1], int(match[2])
+    return Problem(match[1], int(match[2]), match[3] is not None)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fills the table."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = _options(words)
+    for function in options.functions:
+        parse(function)
     kept = Finished(options.workdir / "finished.jsonl")
     command = shlex.join(["python", "-m", "experiments.search_synthetic", *words])
     with one_thread():
@@ -118,13 +143,13 @@ def _search(
     key = _key(function, method, seed, options)
     if key in kept:
         return
-    name, dim = parse(function)
+    problem = parse(function)
     tree = {"c": options.c, "leaf_size": options.leaf_size, "kernel": options.kernel}
     searcher = in_box(
-        method, benchmarks.FUNCTIONS[name].box(dim), preset=options.preset,
-        budget=options.budget, **(tree if method.startswith("lamcts") else {}),
+        method, problem.box, preset=options.preset, budget=options.budget,
+        **(tree if method.startswith("lamcts") else {}),
     )  # fmt: skip
-    work = Search(searcher, benchmarks.objective(name), ("value", "min"))
+    work = Search(searcher, problem.objective(seed), ("value", "min"))
     kept_searches.run_once(
         kept, key, work, budget=options.budget, seed=seed,
         more=lambda run: {"costs": [round(float(-best), 8) for best in run.best]},

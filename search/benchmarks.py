@@ -1,6 +1,7 @@
 """What searches are tried on: NAS-Bench-201 as a space, and four test functions.
 
 The functions are costs with minimum 0; searchers maximise, so `negated` makes them objectives.
+Their minimum is the origin or near it, where some methods begin; `moved` puts it elsewhere.
 
 Source: Wang 2022, section 5.3, for the boxes; the functions' standard definitions.
 """
@@ -16,6 +17,7 @@ import numpy as np
 from jaxtyping import Float, Int, Real
 
 from search import spaces
+from search.interface import generator
 from search.spaces import Box, Choices
 
 Cost = Callable[[Any], float]  # of a vector [dim], to be minimised
@@ -49,11 +51,19 @@ def rastrigin(x: Real[np.ndarray, " dim"]) -> float:
 
 
 class Function(NamedTuple):
-    """A test function and the interval of each of its coordinates."""
+    """A test function.
+
+    Attributes:
+        cost: of a point.
+        low: of each coordinate in its box.
+        high: likewise.
+        minimum: each coordinate of the best point, whose cost is 0.
+    """
 
     cost: Cost
     low: float
     high: float
+    minimum: float
 
     def box(self, dim: int) -> Box:
         """Its box in so many dimensions."""
@@ -62,10 +72,10 @@ class Function(NamedTuple):
 
 FUNCTIONS = MappingProxyType(
     {
-        "ackley": Function(ackley, -5.0, 10.0),
-        "rosenbrock": Function(rosenbrock, -10.0, 10.0),
-        "levy": Function(levy, -10.0, 10.0),
-        "rastrigin": Function(rastrigin, -5.12, 5.12),
+        "ackley": Function(ackley, -5.0, 10.0, 0.0),
+        "rosenbrock": Function(rosenbrock, -10.0, 10.0, 1.0),
+        "levy": Function(levy, -10.0, 10.0, 1.0),
+        "rastrigin": Function(rastrigin, -5.12, 5.12, 0.0),
     }
 )
 
@@ -81,9 +91,39 @@ def objective(name: str) -> functools.partial[float]:
     Raises:
         ValueError: an unknown name.
     """
+    return functools.partial(negated, _function(name).cost)
+
+
+def moved(name: str, dim: int, seed: int) -> functools.partial[float]:
+    """The objective of a test function whose minimum is at a random point of its box.
+
+    Each coordinate of that point is uniform in the middle four fifths of its interval. The box
+    stays, so that it has other parts of the function in it.
+
+    Args:
+        name: of the function.
+        dim: its dimensions.
+        seed: draws the point.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    function = _function(name)
+    low, high = function.low, function.high
+    place = generator(seed, 0, 7).uniform(0.9 * low + 0.1 * high, 0.1 * low + 0.9 * high, dim)
+    return functools.partial(
+        negated, functools.partial(_apart, function.cost, place - function.minimum)
+    )
+
+
+def _apart(cost: Cost, offset: Float[np.ndarray, " dim"], point: Real[np.ndarray, " dim"]) -> float:
+    return cost(np.asarray(point, np.float64) - offset)
+
+
+def _function(name: str) -> Function:
     if name not in FUNCTIONS:
         raise ValueError(f"name: expected one of {', '.join(FUNCTIONS)}, got {name!r}")
-    return functools.partial(negated, FUNCTIONS[name].cost)
+    return FUNCTIONS[name]
 
 
 def nasbench201() -> Choices:

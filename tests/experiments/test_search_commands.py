@@ -64,7 +64,18 @@ def test_the_test_functions_table_is_what_the_searches_found(tmp_path, capsys):
     assert capsys.readouterr().out.count("seed=") == 1  # the first two were there
 
 
-@pytest.mark.parametrize("function", ["sphere20", "ackley", "ackley1"])
+def test_a_moved_function_has_another_minimum_for_each_seed(tmp_path):
+    rows = synthetic(tmp_path, "--functions", "levy3_moved", "--seeds", "2", "--budget", "30")
+    expected = []
+    for seed in range(2):
+        objective = benchmarks.moved("levy", 3, seed)
+        searcher = baselines.random(benchmarks.FUNCTIONS["levy"].box(3))
+        expected.append(-interface.maximise(searcher, objective, budget=30, seed=seed).best[-1])
+    row = rows["levy3_moved-random", "best_value"]
+    np.testing.assert_allclose(row["value"], np.mean(expected), atol=1e-7)
+
+
+@pytest.mark.parametrize("function", ["sphere20", "ackley", "ackley1", "ackley20moved"])
 def test_an_unknown_function_is_refused(function):
     with pytest.raises(ConfigError, match="a name and a dimension"):
         search_synthetic.parse(function)

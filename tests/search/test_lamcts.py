@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import pickle
 
 import numpy as np
 import pytest
@@ -168,6 +169,21 @@ def test_test_functions_have_their_minimum_where_they_should(name):
 )
 def test_test_functions_at_points_worked_out_by_hand(name, point, expected):
     np.testing.assert_allclose(benchmarks.FUNCTIONS[name].cost(np.array(point)), expected)
+
+
+@pytest.mark.parametrize("name", list(benchmarks.FUNCTIONS))
+def test_moved_functions_are_the_same_elsewhere(name):
+    function = benchmarks.FUNCTIONS[name]
+    objective, other = benchmarks.moved(name, 6, 0), benchmarks.moved(name, 6, 1)
+    offset = objective.args[0].args[1]
+    place = offset + function.minimum
+    assert abs(objective(place, 0)) < 1e-12
+    assert function.box(6).contains(place[None])[0]
+    assert np.ptp(place) > 0.1 * (function.high - function.low)
+    point = function.box(6).sample(np.random.default_rng(2), 1)[0]
+    np.testing.assert_allclose(objective(point, 0), -function.cost(point - offset))
+    assert abs(other(place, 0)) > 1e-3
+    assert pickle.loads(pickle.dumps(objective))(point, 0) == objective(point, 0)
 
 
 def test_objectives_pickle_and_look_up():

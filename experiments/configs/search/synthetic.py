@@ -7,8 +7,10 @@ Expected time: 2 min on one core. Expected number: a best value near 0.15 after 
 `--config.method` picks the searcher, one of
 `experiments.search_methods.BOX_METHODS`, such as lamcts_turbo, turbo, cma or random.
 
-Sizes: a function and its dimension. Presets: `paper` (the thesis's settings and TuRBO's published
-constants), `cpu` (the constants called "fast": 5 Adam steps a fit, 500 candidates), `smoke`.
+Sizes: a function and its dimension. `--config.function=ackley20_moved` and the like have their
+minimum at a random point, which `--config.seed` draws. Presets: `paper` (the thesis's settings and
+TuRBO's published constants), `cpu` (the constants called "fast": 5 Adam steps a fit, 500
+candidates), `smoke`.
 """
 
 from ml_collections import ConfigDict
