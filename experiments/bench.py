@@ -47,7 +47,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS: Mapping[str, str] = MappingProxyType(
-    {"nco": "experiments.bench_nco", "mpl": "experiments.bench_mpl"}
+    {
+        "nco": "experiments.bench_nco",
+        "mpl": "experiments.bench_mpl",
+        "search": "experiments.bench_search",
+    }
 )
 PEERS_PYTHON = Path(".venv-peers/bin/python")
 BAD_USAGE = 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -40,6 +41,7 @@ class Kernel(NamedTuple):
         carries: the first argument is donated, and replaced by the first of two results: a training
             state.
         peer: the same work elsewhere, if there is such.
+        x64: whether it computes in float64; programs are in float32 else.
         settings: batch, sizes and what else a reader has to know.
     """
 
@@ -50,6 +52,7 @@ class Kernel(NamedTuple):
     arguments: Callable[[], tuple]
     carries: bool = False
     peer: PeerTask | None = None
+    x64: bool = False
     settings: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -59,17 +62,22 @@ class Loaded:
     def __init__(self, kernel: Kernel):
         self.kernel = kernel
         self.arguments = kernel.arguments()
-        self.cost: Cost = cost(kernel.program, *self.arguments)
         donated = (0,) if kernel.carries else ()
         program = jax.jit(kernel.program, donate_argnums=donated)
-        self.compiled = program.lower(*self.arguments).compile()
+        with self._precision():
+            self.cost: Cost = cost(kernel.program, *self.arguments)
+            self.compiled = program.lower(*self.arguments).compile()
         for _ in range(2):
             self.run()
 
     def run(self) -> None:
-        results = jax.block_until_ready(self.compiled(*self.arguments))
+        with self._precision():
+            results = jax.block_until_ready(self.compiled(*self.arguments))
         if self.kernel.carries:
             self.arguments = (results[0], *self.arguments[1:])
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        return jax.enable_x64(True) if self.kernel.x64 else nullcontext()
 
     def timed(self, seconds: float) -> list[float]:
         """Returns the times of as many runs as fill at least so many seconds; at least one."""

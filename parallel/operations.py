@@ -178,7 +178,8 @@ _TRANSCENDENTAL = _names(
 _FREE = _names(
     """
     after_all axis_index bitcast_convert_type create_token expand_dims name optimization_barrier
-    pcast pvary random_unwrap random_wrap reshape reshard sharding_constraint squeeze stop_gradient
+    pcast platform_index pvary random_unwrap random_wrap reshape reshard sharding_constraint squeeze
+    stop_gradient
     """
 )
 _MOVEMENT = _names(
@@ -186,7 +187,7 @@ _MOVEMENT = _names(
     all_gather all_gather_invariant all_to_all broadcast_in_dim complex concatenate
     convert_element_type copy copy_p device_put dynamic_slice dynamic_update_slice empty empty2
     gather imag iota pad pmax pmin ppermute psum psum2 psum_invariant random_seed real
-    reduce_precision reduce_scatter rev scatter slice split tile transpose
+    reduce_precision reduce_scatter rev scatter slice split stack tile transpose unstack
     """
 )
 _COMBINING_SCATTERS = _names("scatter_add scatter_sub scatter_mul scatter_min scatter_max")
