@@ -198,7 +198,7 @@ def _methods() -> dict[str, tuple[Run, str]]:
             _make_q_learning, "alpha=0.1 gamma=1 epsilon=0.3 decay=200 initial=0.5", 2000
         ),
         # Both treat a cell that they know as any other, and TPE asks for it again.
-        "tpe": _ask(baselines.tpe, "optuna defaults", 1000, idle=2000, trials=2000),
+        "tpe": _ask(baselines.tpe, "optuna defaults", 1000, idle=1000, trials=1000),
         "smac": _ask(functools.partial(smac.searcher, budget=1000), "smac defaults", 1000),
     }  # fmt: skip
     for height in (3, 5, 7):

@@ -29,8 +29,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments import kept_searches, results_table, search_loop
-from experiments.config import check_choice, check_float, check_int
+from experiments import kept_searches, results_table, search_loop, tree_options
+from experiments.config import check_choice, check_int
 from experiments.configs.search import contest as configs
 from experiments.data import catalogue, registry
 from experiments.experiment import Search
@@ -63,14 +63,7 @@ def build(config: Any) -> Search:
     task = check_choice(config, "task", configs.SIZES)
     check_choice(config, "method", BOX_METHODS)
     check_choice(config, "preset", tuple(PRESETS))
-    tree = {
-        "c": check_float(config, "tree.c", low=0.0),
-        "leaf_size": check_int(config, "tree.leaf_size", low=2),
-        "kernel": config.tree.kernel,
-        "num_init": check_int(config, "tree.num_init", low=2),
-        "round_init": check_int(config, "tree.round_init", low=2),
-        "reuse": bool(config.tree.reuse),
-    }
+    tree = tree_options.checked(config)
     name, data, metric = task.split("-")
     features, labels = samples(
         data, check_int(config, "rows", low=45)
@@ -134,8 +127,7 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
     add("--seeds", type=int, default=5)
     add("--budget", type=int, default=128)
     add("--preset", default="fast", choices=tuple(PRESETS))
-    add("--c", type=float, default=0.1, help="C_p")
-    add("--leaf_size", type=int, default=20, help="theta")
+    tree_options.add(parser)
     add("--rows", type=int, default=300, help="samples of a data set, at most")
     add("--suffix", default="", help="added to the rows' names: for ablations")
     add("--workdir", type=Path, default=Path("runs/search_contest"))
@@ -150,7 +142,8 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
 def _config(task: str, method: str, options: argparse.Namespace) -> Any:
     config = configs.get_config(f"{task},cpu")
     config.method, config.preset, config.steps = method, options.preset, options.budget
-    config.tree.c, config.tree.leaf_size, config.rows = options.c, options.leaf_size, options.rows
+    config.rows = options.rows
+    tree_options.override(config.tree, options)
     return config
 
 
@@ -159,10 +152,7 @@ def _settings(method: str, options: argparse.Namespace) -> str:
     words = [options.preset, f"budget={options.budget}", f"batch={config.batch_size}"]
     words += [f"rows={options.rows}", f"folds={config.folds}"]
     tree = config.tree
-    if method.startswith("lamcts"):
-        words += [f"c={tree.c:g}", f"theta={tree.leaf_size}", tree.kernel]
-        words += [f"round_init={tree.round_init}"]
-    return " ".join([*words, f"init={tree.num_init}"])
+    return " ".join([*words, *tree_options.words(method, tree), f"init={tree.num_init}"])
 
 
 def _key(task: str, method: str, seed: int, options: argparse.Namespace) -> str:

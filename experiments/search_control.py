@@ -30,8 +30,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments import kept_searches, results_table, search_loop
-from experiments.config import check_choice, check_float, check_int
+from experiments import kept_searches, results_table, search_loop, tree_options
+from experiments.config import check_choice, check_int
 from experiments.configs.search import control as configs
 from experiments.experiment import Search
 from experiments.finished import Finished
@@ -57,13 +57,7 @@ def build(config: Any) -> Search:
     task = check_choice(config, "task", configs.SIZES)
     check_choice(config, "method", BOX_METHODS)
     check_choice(config, "preset", tuple(PRESETS))
-    tree = {
-        "c": check_float(config, "tree.c", low=0.0),
-        "leaf_size": check_int(config, "tree.leaf_size", low=2),
-        "kernel": config.tree.kernel,
-        "num_init": check_int(config, "tree.num_init", low=2),
-        "reuse": bool(config.tree.reuse),
-    }
+    tree = tree_options.checked(config)
     box, objective, _ = problem(
         task,
         terrains=check_int(config, "terrains", low=1),
@@ -134,6 +128,7 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
     add("--episodes", type=int, default=3, help="of locomotion; the thesis: 10")
     add("--preset", default="fast", choices=tuple(PRESETS))
     add("--suffix", default="", help="added to the rows' names: for ablations")
+    tree_options.add(parser)
     add("--workdir", type=Path, default=Path("runs/search_control"))
     add("--table", type=Path, default=results_table.table_path(TABLE))
     options = parser.parse_args(words)
@@ -147,6 +142,7 @@ def _config(task: str, method: str, options: argparse.Namespace) -> Any:
     config = configs.get_config(f"{task},paper")
     config.method, config.preset, config.steps = method, options.preset, options.budget
     config.terrains, config.episodes = options.terrains, options.episodes
+    tree_options.override(config.tree, options)
     return config
 
 
@@ -155,9 +151,7 @@ def _key(task: str, method: str, seed: int, options: argparse.Namespace) -> str:
     if task != "rover":
         per = "terrains" if task == "lunar" else "episodes"
         settings.append(f"{per}={getattr(options, per)}")
-    if method.startswith("lamcts"):
-        tree = _config(task, method, options).tree
-        settings += [f"c={tree.c:g}", f"theta={tree.leaf_size}", tree.kernel]
+    settings += tree_options.words(method, _config(task, method, options).tree)
     return " ".join([*settings, f"seed={seed}"])
 
 
@@ -199,7 +193,7 @@ def _write(
             references = dict.fromkeys(
                 ("evaluations_to_threshold", "episodes_to_threshold"), (published, SOURCE)
             )
-    config = keys[0].partition(" ")[2].rpartition(" ")[0] + " form=algorithm"
+    config = keys[0].partition(" ")[2].rpartition(" ")[0]
     made = kept_searches.over_seeds(
         f"{task}-{method}{options.suffix}", values, records=records, references=references,
         command=command, config=config, seeds=list(found),

@@ -44,6 +44,8 @@ LANAS_PANELS = {
 }
 PREDICTORS = {"linear": "cifar10-pi_random", "perceptron": "cifar10-perceptron"}
 DEFAULTS = {"c": "1", "theta": "20", "kernel": "rbf"}  # of LA-MCTS in `search/synthetic`
+# Words of another setting than the default.
+_OTHERS = {"linear", "poly", "scaled", "no_reuse"}
 ABLATION_PANELS = {"c": "C_p", "theta": "theta, samples in a leaf", "kernel": "kernel"}
 _ABLATION = re.compile(r"_(?:c(?P<c>[\d.]+)|theta(?P<theta>\d+)|(?P<kernel>linear|poly|rbf))$")
 
@@ -213,8 +215,9 @@ def _chosen(method: str, configs: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_default(config: str) -> bool:
     given = settings(config)
-    same = all(given.get(key, DEFAULTS[key]) == DEFAULTS[key] for key in ("c", "theta"))
-    return same and not {"linear", "poly"} & set(config.split())
+    usual = {"c": "1", "theta": "20", "form": "algorithm", "round_most": "0"}
+    same = all(given.get(key, value) == value for key, value in usual.items())
+    return same and not _OTHERS & set(config.split())
 
 
 def _stacked(curves: Sequence[Sequence[float]]) -> Float[np.ndarray, "seed evaluation"]:

@@ -19,8 +19,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments import kept_searches, results_table, search_loop
-from experiments.config import ConfigError, check_choice, check_float, check_int
+from ml_collections import ConfigDict
+
+from experiments import kept_searches, results_table, search_loop, tree_options
+from experiments.config import ConfigError, check_choice, check_int
 from experiments.experiment import Search
 from experiments.finished import Finished
 from experiments.one_thread import one_thread
@@ -39,13 +41,7 @@ def build(config: Any) -> Search:
     function = parse(config.function)
     check_choice(config, "method", BOX_METHODS)
     check_choice(config, "preset", tuple(PRESETS))
-    tree = {
-        "c": check_float(config, "tree.c", low=0.0),
-        "leaf_size": check_int(config, "tree.leaf_size", low=2),
-        "kernel": config.tree.kernel,
-        "num_init": check_int(config, "tree.num_init", low=2),
-        "reuse": bool(config.tree.reuse),
-    }
+    tree = tree_options.checked(config)
     work = Search(
         searcher=in_box(
             config.method, function.box, preset=config.preset, budget=config.steps, **tree
@@ -121,19 +117,22 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
     add("--seeds", type=int, default=10)
     add("--budget", type=int, default=1000)
     add("--preset", default="fast", choices=tuple(PRESETS))
-    add("--c", type=float, default=1.0, help="C_p")
-    add("--leaf_size", type=int, default=20, help="theta")
-    add("--kernel", default="rbf", choices=("linear", "poly", "rbf"))
     add("--suffix", default="", help="added to the rows' names: for ablations")
+    tree_options.add(parser)
     add("--workdir", type=Path, default=Path("runs/search_synthetic"))
     add("--table", type=Path, default=results_table.table_path(TABLE))
     return parser.parse_args(words)
 
 
+def _tree(options: argparse.Namespace) -> ConfigDict:
+    tree = ConfigDict(tree_options.defaults())
+    tree_options.override(tree, options)
+    return tree
+
+
 def _key(function: str, method: str, seed: int, options: argparse.Namespace) -> str:
     settings = [function, method, options.preset, f"budget={options.budget}"]
-    if method.startswith("lamcts"):
-        settings += [f"c={options.c:g}", f"theta={options.leaf_size}", options.kernel]
+    settings += tree_options.words(method, _tree(options))
     return " ".join([*settings, f"seed={seed}"])
 
 
@@ -144,11 +143,9 @@ def _search(
     if key in kept:
         return
     problem = parse(function)
-    tree = {"c": options.c, "leaf_size": options.leaf_size, "kernel": options.kernel}
     searcher = in_box(
-        method, problem.box, preset=options.preset, budget=options.budget,
-        **(tree if method.startswith("lamcts") else {}),
-    )  # fmt: skip
+        method, problem.box, preset=options.preset, budget=options.budget, **_tree(options)
+    )
     work = Search(searcher, problem.objective(seed), ("value", "min"))
     kept_searches.run_once(
         kept, key, work, budget=options.budget, seed=seed,
@@ -170,7 +167,7 @@ def _write(
     costs: dict[str, Iterable[float]] = {
         metric: [-value for value in values] for metric, values in rewards.items()
     }
-    config = keys[0].partition(" ")[2].rpartition(" ")[0] + " form=algorithm"
+    config = keys[0].partition(" ")[2].rpartition(" ")[0]
     made = kept_searches.over_seeds(
         f"{function}-{method}{options.suffix}", costs, records=records, references={},
         command=command, config=config, seeds=list(found),

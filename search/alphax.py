@@ -56,10 +56,12 @@ class Job(NamedTuple):
 
     Attributes:
         network: its encoding, `[digits]`.
+        number: the trial's own, under which its weights are to be kept for its children.
         parent: the trial whose weights to start from, -1 for none.
     """
 
     network: Int[np.ndarray, " digits"]
+    number: int
     parent: int
 
 
@@ -133,7 +135,9 @@ def searcher(
         )
         if transfer:
             trials = [
-                trial._replace(point=Job(trial.point, transfer_parent(problem, tree, number)))
+                trial._replace(
+                    point=Job(trial.point, number, transfer_parent(problem, tree, number))
+                )
                 for number, trial in enumerate(trials, before)
             ]
         return search._replace(tree=tree), trials

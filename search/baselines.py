@@ -3,12 +3,11 @@
 Random search and regularised evolution are here. Bayesian optimisation is `search.gp` with expected
 improvement; TuRBO is `search.turbo`, since no registry has the authors' code. The rest are
 libraries of the extra `search`, imported where used: TPE (Optuna), CMA-ES (cma), Nevergrad's
-default, and SciPy's differential evolution and dual annealing.
+default, and SciPy's differential evolution and dual annealing; SMAC has a file of its own.
 
 A library's optimiser is run again from its start for every trial, on the values known by then, so
 that a search has no hidden state and resumes from its journal. That costs time that grows with the
-square of the budget: some milliseconds a trial at a thousand trials. Nevergrad's, which is slow, is
-kept from one trial to the next where running it again would give the same.
+square of the budget: some milliseconds a trial at a thousand trials.
 """
 
 from __future__ import annotations
@@ -200,9 +199,9 @@ def tpe(space: Space, **settings: Any) -> Searcher:
 def nevergrad_default(space: Box, *, budget: int) -> Searcher:
     """Nevergrad's default for real vectors, NGOpt, which chooses by dimension and budget.
 
-    Where trials come one by one and none fails, the optimiser of the last `ask` is kept and told
-    what is new, which gives what running it again gives, in a time that grows with the
-    budget, not its square.
+    What it chooses for one worker may ask for one point at a time (`one_at_a_time`). The optimiser
+    of the last `ask` is kept and told what is new, which gives what running it again gives, in a
+    time that grows with the budget, not its square.
 
     Args:
         space: a box.
@@ -211,44 +210,29 @@ def nevergrad_default(space: Box, *, budget: int) -> Searcher:
     library = require("nevergrad")
     kept: dict[int, _Kept] = {}  # the last, by its seed: a cache that changes no result
 
-    def start(seed: int) -> Any:
-        parameter = library.p.Array(shape=(space.dim,)).set_bounds(space.low, space.high)
-        parameter.random_state.seed(trial_seed(seed, 0))
-        return library.optimizers.NGOpt(parameter, budget=budget, num_workers=1)
+    def wanted(history: History, costs: list[float]) -> Float[np.ndarray, " dim"]:
+        run = kept.pop(history.seed, None)
+        if run is None or costs[: len(run.costs)] != run.costs:
+            parameter = library.p.Array(shape=(space.dim,)).set_bounds(space.low, space.high)
+            parameter.random_state.seed(trial_seed(history.seed, 0))
+            optimizer = library.optimizers.NGOpt(parameter, budget=budget, num_workers=1)
+            run = _Kept(optimizer, optimizer.ask(), [])
+        for cost in costs[len(run.costs) :]:
+            run.optimizer.tell(run.candidate, cost)
+            run = _Kept(run.optimizer, run.optimizer.ask(), [*run.costs, cost])
+        kept.clear()
+        kept[history.seed] = run
+        return np.asarray(run.candidate.value)
 
-    def propose(history: History, n: int) -> Points:
-        last, values = kept.pop(history.seed, None), history.values
-        if last is not None and last.leads_to(values):
-            optimizer = last.optimizer
-            optimizer.tell(last.candidate, -values[-1])
-        else:
-            optimizer = start(history.seed)
-            for cost in _costs(values):
-                optimizer.tell(optimizer.ask(), cost)
-        asked = [optimizer.ask() for _ in range(n)]
-        if n == 1 and np.isfinite(values).all():
-            kept.clear()
-            kept[history.seed] = _Kept(values, optimizer, asked[0])
-        return np.array([candidate.value for candidate in asked])
-
-    return from_history(space, propose)
+    return one_at_a_time(space, wanted)
 
 
 class _Kept(NamedTuple):
-    """An optimiser that was told these values and then asked for one candidate."""
+    """An optimiser that was told these costs and then asked for one candidate."""
 
-    values: Float[np.ndarray, " told"]
     optimizer: Any
     candidate: Any
-
-    def leads_to(self, values: Float[np.ndarray, " asked"]) -> bool:
-        """Whether the values are those that it was told, and one of its candidate."""
-        known = len(self.values)
-        return (
-            len(values) == known + 1
-            and bool(np.isfinite(values[-1]))
-            and np.array_equal(self.values, values[:known])
-        )
+    costs: list[float]
 
 
 Scipy = Literal["differential_evolution", "dual_annealing"]
@@ -302,7 +286,7 @@ def one_at_a_time(space: Box, wanted: Callable[[History, list[float]], Any]) -> 
         history, chain = state
         points = space.sample(generator(history.seed, history.asked), n)
         if not chain or history.told[chain[-1]]:
-            points[0] = wanted(history, _costs(history.values[list(chain)]))
+            points[0] = wanted(history, costs_of(history.values[list(chain)]))
             chain = (*chain, history.asked)
         history, trials = extend(history, points)
         return Chain(history, chain), trials
@@ -340,8 +324,8 @@ def _wanted(
             return found
 
 
-def _costs(values: Float[np.ndarray, " n"]) -> list[float]:
-    """Costs of rewards; a failed one has the worst before it, whatever comes later."""
+def costs_of(values: Float[np.ndarray, " n"]) -> list[float]:
+    """Costs of rewards; a failed one has the worst before it, whatever comes later, or 0."""
     costs, worst = list[float](), -np.inf
     for value in values.tolist():
         if np.isfinite(value):

@@ -293,9 +293,12 @@ class RayCluster:
             self._ray.init(**where, include_dashboard=False, log_to_driver=False)
         self._workers, self._timeout_s = workers, timeout_s
         self._objective = self._ray.put(objective)
-        self._task = self._ray.remote(num_cpus=1, max_retries=retries)(attempt)
+        # Without a core of its own, so that it never waits for the tasks that report to it.
+        self._starts = self._ray.remote(num_cpus=0)(_Starts).remote()
+        self._task = self._ray.remote(num_cpus=1, max_retries=retries)(_started_attempt)
         self._queue: collections.deque[Trial] = collections.deque()
-        self._running: dict[Any, tuple[Trial, float]] = {}
+        self._running: dict[Any, Trial] = {}
+        self._begun: dict[int, tuple[int, float]] = {}  # trial: how often, and when last
 
     @property
     def capacity(self) -> int:
@@ -313,9 +316,7 @@ class RayCluster:
         while not reports and self._running and time.monotonic() < until:
             done, _ = self._ray.wait(list(self._running), num_returns=1, timeout=_POLL_S)
             reports += [self._result(reference) for reference in done]
-            now = time.monotonic()
-            late = [ref for ref, (_, deadline) in self._running.items() if now >= deadline]
-            reports += [self._cancel(reference) for reference in late]
+            reports += [self._cancel(reference) for reference in self._late()]
             self._assign()
         return reports
 
@@ -331,11 +332,24 @@ class RayCluster:
     def _assign(self) -> None:
         while self._queue and len(self._running) < self._workers:
             trial = self._queue.popleft()
-            reference = self._task.remote(trial, self._objective)
-            self._running[reference] = trial, time.monotonic() + self._timeout_s
+            self._running[self._task.remote(trial, self._objective, self._starts)] = trial
+
+    def _late(self) -> list[Any]:
+        """Tasks that run for longer than they may; those that wait for a core have not begun."""
+        if not self._running or self._timeout_s == float("inf"):
+            return []
+        now = time.monotonic()
+        for trial, count in self._ray.get(self._starts.counts.remote()).items():
+            if count > self._begun.get(trial, (0, now))[0]:  # again, where its worker was lost
+                self._begun[trial] = count, now
+        return [
+            reference
+            for reference, trial in self._running.items()
+            if now >= self._begun.get(trial.id, (0, now))[1] + self._timeout_s
+        ]
 
     def _result(self, reference: Any) -> Report:
-        trial, _ = self._running.pop(reference)
+        trial = self._running.pop(reference)
         try:
             return self._ray.get(reference)
         except Exception as error:  # a lost worker, tried again as often as it may be
@@ -343,10 +357,28 @@ class RayCluster:
             return Report(failed, f"{type(error).__name__}: its task was lost")
 
     def _cancel(self, reference: Any) -> Report:
-        trial, _ = self._running.pop(reference)
+        trial = self._running.pop(reference)
         self._ray.cancel(reference, force=True)
         outcome = Outcome(trial.id, float("nan"), "timeout")
         return Report(outcome, f"no value within {self._timeout_s:g} s")
+
+
+class _Starts:
+    """An actor that counts how often each trial was begun."""
+
+    def __init__(self) -> None:
+        self._counts: dict[int, int] = {}
+
+    def begin(self, trial: int) -> None:
+        self._counts[trial] = self._counts.get(trial, 0) + 1
+
+    def counts(self) -> dict[int, int]:
+        return self._counts
+
+
+def _started_attempt(trial: Trial, objective: Objective, starts: Any) -> Report:
+    starts.begin.remote(trial.id)
+    return attempt(trial, objective)
 
 
 def ray_cluster(
@@ -365,7 +397,7 @@ def ray_cluster(
     Args:
         objective: pickles.
         workers: how many tasks run at once.
-        timeout_s: seconds from a task's start, the start of its worker included.
+        timeout_s: seconds from a task's start; waiting for a core of the cluster is no part of it.
         retries: how often a task whose worker died is run again.
         address: of a cluster, as in `ray.init`; empty starts one on this machine, unless this
             process is connected to one already.

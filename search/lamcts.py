@@ -9,6 +9,7 @@ Source: Wang 2022, chapter 5.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
@@ -50,7 +51,8 @@ class Settings(NamedTuple):
         round_init: random trials of the region with which TuRBO-1 starts in it.
         round_most: a round of TuRBO-1 or CMA-ES ends after so many trials; 0 for no limit.
         reuse: TuRBO-1's process and centre take all samples inside the region, those of earlier
-            rounds too, as printed; without, only its own.
+            rounds too, as printed, and a success has to be better than all of them; without, only
+            its own.
         turbo: constants of TuRBO-1.
         candidates: points that BO looks at.
         fit_steps: Adam steps of BO's fits.
@@ -168,7 +170,11 @@ def _begin_round(settings: Settings, space: Box, state: State) -> State:
     history = state.history
     root, values = tree(settings, space, history)
     _, region = partition.select(root, values, c=settings.c, form=settings.form)
-    return State(history, region, history.asked, turbo.start(settings.turbo, space.dim))
+    trust = turbo.start(settings.turbo, space.dim)
+    if settings.reuse:  # the centre is an old sample then, and a success is what is better than it
+        here = partition.inside(region, space.to_unit(history.points[history.good]))
+        trust = trust._replace(best=float(values[here].max(initial=-math.inf)))
+    return State(history, region, history.asked, trust)
 
 
 def tree(

@@ -1,4 +1,6 @@
-"""LA-MCTS over vectors of choices: the tree sees them one-hot, the region is sampled by rejection.
+"""LA-MCTS over vectors of choices: the tree sees them one-hot.
+
+A region is sampled by rejection; of a small space, all its points are looked at instead.
 
 The same learned tree as `search.lamcts`, for architectures. A point that was asked for is not asked
 for again, while there are others. TuRBO's trust region and CMA-ES want coordinates with an order,
@@ -29,7 +31,7 @@ from search.interface import (
 )
 from search.lamcts import Settings
 from search.partition import Region
-from search.spaces import Choices
+from search.spaces import ENUMERABLE, Choices
 
 DRAWS, ROUNDS = 1024, 4  # uniform points that are tried for a region, before neighbours of samples
 
@@ -113,6 +115,10 @@ def _filled(
 def _tries(
     space: Choices, region: Region, history: History, rng: np.random.Generator
 ) -> list[Int[np.ndarray, "some dim"]]:
+    if space.size <= ENUMERABLE:
+        every = space.every()
+        every = every[partition.inside(region, space.one_hot(every))]
+        return [every[rng.permutation(len(every))]]
     drawn = space.sample(rng, DRAWS * ROUNDS)
     tries = [drawn[partition.inside(region, space.one_hot(drawn))]]
     good = history.points[history.good]

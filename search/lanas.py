@@ -33,7 +33,7 @@ from search.interface import (
     record,
 )
 from search.linear_tree import LinearTree
-from search.spaces import Box, Choices, Space
+from search.spaces import ENUMERABLE, Box, Choices, Space
 
 Sampling = Literal["rejection", "hit_and_run"]
 # (encodings, values, random numbers) -> (encodings -> mean, standard deviation)
@@ -42,7 +42,6 @@ Surrogate = Callable[[Any, Any, np.random.Generator], Callable[[Any], tuple[Any,
 DRAWS = 1000  # uniform points looked at together
 ROUNDS = 20  # of them, before a region counts as too thin for rejection
 STEPS = 50  # of a hit-and-run chain
-ENUMERABLE = 20_000  # points of a space that are all looked at instead of drawn
 
 
 class State(NamedTuple):

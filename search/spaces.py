@@ -6,11 +6,14 @@ its points to the unit cube, where surrogates live, and back.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Real
+
+ENUMERABLE = 20_000  # points of a space of choices that are all looked at instead of drawn
 
 
 class Box(NamedTuple):
@@ -92,8 +95,8 @@ class Choices(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many points there are."""
-        return int(np.prod([int(size) for size in self.sizes]))
+        """How many points there are, however many."""
+        return math.prod(int(size) for size in self.sizes)
 
     def sample(self, rng: np.random.Generator, n: int) -> Int[np.ndarray, "n dim"]:
         """Uniform points; the same one may come twice."""

@@ -30,3 +30,9 @@ def dies_once(folder, point, seed):
         mark.touch()
         os._exit(1)
     return float(point[0])
+
+
+def naps(point, seed):
+    """Sleeps for so many seconds."""
+    time.sleep(float(point[0]))
+    return float(point[0])

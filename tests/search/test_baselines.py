@@ -10,7 +10,6 @@ from tests.search.contract import check_searcher
 
 BOX = spaces.box(-5.0, 10.0, 3)
 TABLE = spaces.choices([4, 3, 5])
-WIDE = spaces.box(-5.0, 10.0, 20)  # where Nevergrad's choice is one that needs no threads
 
 
 def needs(name):
@@ -49,38 +48,15 @@ def test_it_keeps_the_contract(space, make):
     check_searcher(make(), sphere, budget=15, valid=lambda x: space.contains(x[None])[0])
 
 
-@needs("nevergrad")
-def test_nevergrads_default_runs_again_from_its_history():
-    searcher = baselines.nevergrad_default(WIDE, budget=1000)
-    one, other = (interface.maximise(searcher, sphere, budget=5, seed=2) for _ in range(2))
-    for trial, again in zip(one.trials, other.trials, strict=True):
-        np.testing.assert_array_equal(trial.point, again.point)
-        assert WIDE.contains(trial.point[None])[0]
-
-
-@needs("nevergrad")
-def test_nevergrads_kept_optimiser_is_what_running_it_again_gives():
-    searcher = baselines.nevergrad_default(WIDE, budget=1000)
-    run = interface.maximise(searcher, sphere, budget=40, seed=2)
-    for number in (0, 7, 39):  # a new searcher has kept nothing
-        again = baselines.nevergrad_default(WIDE, budget=1000)
-        shorter = interface.begin(2, WIDE.dim)
-        points = np.array([trial.point for trial in run.trials[:number]]).reshape(number, WIDE.dim)
-        shorter = shorter._replace(
-            points=points, values=run.values[:number], told=np.ones(number, bool)
-        )
-        np.testing.assert_array_equal(again.ask(shorter, 1)[1][0].point, run.trials[number].point)
-    # One searcher for two searches of a seed: what was kept of one is not taken for the other.
-    other = interface.maximise(searcher, lambda x, s: 2.0 * sphere(x, s), budget=30, seed=2)
-    alone = baselines.nevergrad_default(WIDE, budget=1000)
-    wanted = interface.maximise(alone, lambda x, s: 2.0 * sphere(x, s), budget=30, seed=2)
-    np.testing.assert_array_equal(other.values, wanted.values)
-
-
 def test_a_failed_trial_costs_what_was_the_worst_before_it():
     values = np.array([np.nan, -3.0, np.nan, -5.0, np.nan, -9.0])
-    assert baselines._costs(values) == [0.0, 3.0, 3.0, 5.0, 5.0, 9.0]
-    assert baselines._costs(values[:4]) == [0.0, 3.0, 3.0, 5.0]  # what comes later changes nothing
+    assert baselines.costs_of(values) == [0.0, 3.0, 3.0, 5.0, 5.0, 9.0]
+    assert baselines.costs_of(values[:4]) == [
+        0.0,
+        3.0,
+        3.0,
+        5.0,
+    ]  # what comes later changes nothing
 
 
 @pytest.mark.parametrize("method", ["differential_evolution", "dual_annealing"])

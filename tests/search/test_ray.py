@@ -62,3 +62,19 @@ def test_alphax_over_a_cluster_is_the_sequential_search(tmp_path):
         ray.shutdown()
     assert _equal(state, ordered)
     assert any(tmp_path.iterdir())  # workers did die
+
+
+def test_waiting_for_a_core_is_no_part_of_the_time_limit():
+    """Four tasks of two seconds on one core, with a limit of five each."""
+    ray = pytest.importorskip("ray")
+    try:
+        ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+        with evaluate.ray_cluster(hazards.naps, workers=4, timeout_s=5.0) as evaluator:
+            for i in range(4):
+                evaluator.submit(Trial(i, np.array([2.0]), i))
+            reports, until = [], time.monotonic() + 100
+            while len(reports) < 4 and time.monotonic() < until:
+                reports += evaluator.collect(wait_s=1.0)
+    finally:
+        ray.shutdown()
+    assert [report.outcome.status for report in reports] == ["ok"] * 4

@@ -15,6 +15,7 @@ settings of the tree are of this project.
 
 from ml_collections import ConfigDict
 
+from experiments import tree_options
 from experiments.config import split_arg
 from experiments.search_config import shared
 from search.contest import MODELS
@@ -41,16 +42,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.steps, config.batch_size = 128, 8
     # C_p is a tenth of an accuracy's largest value, the advice of the thesis's section 5.4; two
     # batches begin the search and one begins a round, as 128 evaluations leave no more.
-    config.tree = ConfigDict(
-        {
-            "c": 0.1,
-            "leaf_size": 20,
-            "kernel": "rbf",
-            "num_init": 16,
-            "round_init": 8,
-            "reuse": True,
-        }
-    )
+    config.tree = ConfigDict(tree_options.defaults(c=0.1, num_init=16, round_init=8))
     # So that an evaluation takes a tenth of a second: fewer samples where there are more.
     config.rows, config.folds = 300, 3
     if preset == "smoke":

@@ -15,6 +15,7 @@ called "fast", 10 terrains, 3 episodes, fewer evaluations), `smoke`.
 
 from ml_collections import ConfigDict
 
+from experiments import tree_options
 from experiments.config import split_arg
 from experiments.search_config import shared
 
@@ -36,13 +37,11 @@ def get_config(arg: str = "") -> ConfigDict:
     config.preset = "paper" if preset == "paper" else "fast"
     # Section 5.4's settings; the kernel of lunar and rover is not stated.
     config.tree = ConfigDict(
-        {
-            "c": 1.0 if small else 10.0,
-            "leaf_size": 20 if small else 100,
-            "kernel": "linear" if size in LINEAR else "rbf",
-            "num_init": 30,
-            "reuse": True,
-        }
+        tree_options.defaults(
+            c=1.0 if small else 10.0,
+            leaf_size=20 if small else 100,
+            kernel="linear" if size in LINEAR else "rbf",
+        )
     )
     config.terrains, config.episodes = 50, 10
     # The thesis prints no budgets; lunar's and the rover's are those of TuRBO's authors.

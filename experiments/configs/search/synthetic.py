@@ -15,6 +15,7 @@ candidates), `smoke`.
 
 from ml_collections import ConfigDict
 
+from experiments import tree_options
 from experiments.config import split_arg
 from experiments.search_config import shared
 
@@ -31,10 +32,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.function = size
     config.method = "lamcts_turbo"
     config.preset = "paper" if preset == "paper" else "fast"
-    # C_p = 1, theta = 20, 30 samples to begin with (section 5.3); the kernel is not stated.
-    config.tree = ConfigDict(
-        {"c": 1.0, "leaf_size": 20, "kernel": "rbf", "num_init": 30, "reuse": True}
-    )
+    config.tree = ConfigDict(tree_options.defaults())
     if preset == "smoke":
         config.steps, config.tree.num_init = 40, 5
     return config
