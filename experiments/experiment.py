@@ -79,6 +79,8 @@ class Search(NamedTuple):
       asynchronous: ask for one more whenever one has ended, so that `batch_size` trials are always
         open; else a batch is told before the next is asked for, and the sequence does not depend
         on which trial was quicker.
+      require: raises ImportError, with the extra to install, where a package is absent; called
+        before anything is written.
       finish: host `(searched, workdir) -> result rows`, where `searched` is a
         `search_loop.Searched`; may write pictures into workdir. It can be called again.
     """
@@ -89,4 +91,5 @@ class Search(NamedTuple):
     evaluator: Callable[..., Any] | None = None
     batch_size: int = 1
     asynchronous: bool = False
+    require: Callable[[], object] | None = None
     finish: Callable[[Any, Any], list[dict[str, Any]]] | None = None

@@ -232,11 +232,12 @@ def read_table(path: str | Path) -> Table:
     return Table(content["title"], content["rows"])
 
 
-def write_table(path: str | Path, title: str, rows: Sequence[Row]) -> Table:
+def write_table(path: str | Path, title: str, rows: Sequence[Row], *, whole: bool = False) -> Table:
     """Add rows to a results file, replacing those with the same (name, metric).
 
-    The file is written whole or not at all, in an order that does not depend on who was first: by
-    name, then metric, numbers inside them by size.
+    With `whole` the rows are all that there is of their names, and other metrics of them, as of
+    another budget, are dropped. The file is written whole or not at all, in an order that does not
+    depend on who was first: by name, then metric, numbers inside them by size.
 
     Raises:
       TableError: a row, or what the file holds already, is not as agreed. Nothing is written then.
@@ -247,7 +248,9 @@ def write_table(path: str | Path, title: str, rows: Sequence[Row]) -> Table:
         check_row(each)
     _check_unique(new)
     old = read_table(path).rows if path.exists() else []
-    merged = {(row["name"], row["metric"]): row for row in (*old, *new)}
+    dropped = {row["name"] for row in new} if whole else set()
+    kept = [row for row in old if row["name"] not in dropped]
+    merged = {(row["name"], row["metric"]): row for row in (*kept, *new)}
     ordered = [merged[key] for key in sorted(merged, key=_natural)]
     content = [{field: row[field] for field in FIELDS} for row in ordered]
     text = json.dumps({"title": title, "rows": content}, indent=2, ensure_ascii=False)

@@ -131,6 +131,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConfigError, WorkdirError) as error:
         print(f"error: {error}", file=sys.stderr)
         code = BAD_USAGE
+    except ImportError as error:
+        if "ncolab[" not in str(error):  # not one of our extras
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        code = BAD_USAGE
     if "jax" in sys.modules:
         from experiments import distributed
 

@@ -23,8 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import results_table, weight_transfer_study
-from experiments.data import registry
+from experiments import results_table, search_tables, weight_transfer_study
 from experiments.data.nasbench201 import TASKS
 from experiments.nasbench201_methods import EDGES
 from experiments.results_table import mean_interval
@@ -33,19 +32,16 @@ from search import meta_dnn, spaces
 from search.meta_dnn import Predictor
 
 
+@search_tables.command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     flags = parse(words)
     command = shlex.join(["python", "-m", "experiments.search_alphax", *words])
-    try:
-        if flags.what == "predictors":
-            predictors(flags.task, flags.seeds, command)
-        else:
-            weight_transfer_study.measure(flags.seeds, command)
-    except registry.MissingDataset as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if flags.what == "predictors":
+        predictors(flags.task, flags.seeds, command)
+    else:
+        weight_transfer_study.measure(flags.seeds, command)
     return 0
 
 

@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import kept_searches, results_table, search_loop, tree_options
+from experiments import kept_searches, results_table, search_loop, search_tables, tree_options
 from experiments.config import check_choice, check_int
 from experiments.configs.search import contest as configs
 from experiments.data import catalogue, registry
@@ -96,10 +96,14 @@ def samples(data: str, rows: int) -> tuple[np.ndarray, np.ndarray]:
     return features[kept].astype(np.float64), labels[kept]
 
 
+@search_tables.command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fills the table."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = _options(words)
+    out = search_tables.path(options, TABLE)
+    for method in options.methods:
+        build(_config(options.tasks[0], method, options))
     kept = Finished(options.workdir / "finished.jsonl")
     command = shlex.join(["python", "-m", "experiments.search_contest", *words])
     with one_thread():
@@ -111,32 +115,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     work = build(_config(task, method, options))
                     key = _key(task, method, seed, options)
                     kept_searches.run_once(kept, key, work, budget=options.budget, seed=seed)
-            _write(kept, options, command)
+            _write(kept, options, out, command)
+    search_tables.show(out, [f"{method}{options.suffix}" for method in options.methods])
     return 0
 
 
 def _options(words: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.search_contest",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = search_tables.parser("search_contest", __doc__, "runs/search_contest")
     add = parser.add_argument
-    add("--tasks", nargs="+", default=list(TASKS), choices=configs.SIZES, metavar="TASK")
-    add("--methods", nargs="+", default=list(METHODS), choices=BOX_METHODS)
-    add("--seeds", type=int, default=5)
-    add("--budget", type=int, default=128)
-    add("--preset", default="fast", choices=tuple(PRESETS))
+    add("--tasks", nargs="+", default=list(TASKS), choices=configs.SIZES, metavar="TASK",
+        help=f"MODEL-DATA-METRIC ({' '.join(TASKS)})")  # fmt: skip
+    tree_options.add_methods(parser, METHODS)
+    positive = search_tables.positive
+    add("--seeds", type=positive, default=5, metavar="N", help="searches each (5)")
+    add("--budget", type=positive, default=128, metavar="N", help="evaluations a search (128)")
+    add("--rows", type=positive, default=300, metavar="N", help="samples of a data set, at most")
     tree_options.add(parser)
-    add("--rows", type=int, default=300, help="samples of a data set, at most")
-    add("--suffix", default="", help="added to the rows' names: for ablations")
-    add("--workdir", type=Path, default=Path("runs/search_contest"))
-    add("--table", type=Path, default=results_table.table_path(TABLE))
-    options = parser.parse_args(words)
-    for name in ("seeds", "budget"):
-        if getattr(options, name) < 1:
-            parser.error(f"--{name}: expected at least 1, got {getattr(options, name)}")
-    return options
+    return parser.parse_args(words)
 
 
 def _config(task: str, method: str, options: argparse.Namespace) -> Any:
@@ -182,7 +177,7 @@ def scale(kept: Finished, task: str, options: argparse.Namespace) -> tuple[float
     return typical, max([best, *(kept[key]["best"][-1] for key in keys if key in kept)])
 
 
-def _write(kept: Finished, options: argparse.Namespace, command: str) -> None:
+def _write(kept: Finished, options: argparse.Namespace, out: Path, command: str) -> None:
     """Writes all methods' rows, as what the best known is may have changed."""
     scales = {task: scale(kept, task, options) for task in options.tasks}
     made = []
@@ -219,7 +214,7 @@ def _write(kept: Finished, options: argparse.Namespace, command: str) -> None:
             records=[each for found in records.values() for each in found], references={},
             command=command, config=_settings(method, options), seeds=seeds,
         )  # fmt: skip
-    results_table.write_table(options.table, TITLE, made)
+    results_table.write_table(out, TITLE, made, whole=True)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import kept_searches, results_table, search_loop, tree_options
+from experiments import kept_searches, results_table, search_loop, search_tables, tree_options
 from experiments.config import check_choice, check_int
 from experiments.configs.search import control as configs
 from experiments.experiment import Search
@@ -63,20 +63,14 @@ def build(config: Any) -> Search:
         terrains=check_int(config, "terrains", low=1),
         episodes=check_int(config, "episodes", low=1),
     )
-    make = evaluator(config)
-
-    def ready(objective: Objective) -> Any:
-        if task != "rover":  # else each evaluation would fail, one by one
-            control.require()
-        return make(objective)
-
     work = Search(
         searcher=in_box(config.method, box, preset=config.preset, budget=config.steps, **tree),
         objective=objective,
         headline=("value", "max"),
-        evaluator=ready,
+        evaluator=evaluator(config),
         batch_size=check_int(config, "batch_size", low=1),
         asynchronous=bool(config.asynchronous),
+        require=None if task == "rover" else control.require,
     )
     label = f"{task}-{config.method}"
     return work._replace(finish=lambda found, _: search_loop.best_row(label, work, found))
@@ -95,47 +89,43 @@ def problem(task: str, *, terrains: int, episodes: int) -> tuple[Box, Objective,
     return control.policy_box(task), walk, functools.partial(control.walk, task, episodes=FRESH)
 
 
+@search_tables.command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fills the table."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = _options(words)
+    out = search_tables.path(options, TABLE)
     if set(options.tasks) != {"rover"}:
         control.require()
+    pairs = [(task, method) for task in options.tasks for method in options.methods]
+    for task, method in pairs:
+        build(_config(task, method, options))
     kept = Finished(options.workdir / "finished.jsonl")
     command = shlex.join(["python", "-m", "experiments.search_control", *words])
     with one_thread():
         for seed in range(options.seeds):
-            for task in options.tasks:
-                for method in options.methods:
-                    _search(kept, task, method, seed, options)
-                    _write(kept, task, method, options, command)
+            for task, method in pairs:
+                _search(kept, task, method, seed, options)
+                _write(kept, task, method, options, out, command)
+    search_tables.show(out, [f"{task}-{method}{options.suffix}" for task, method in pairs])
     return 0
 
 
 def _options(words: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.search_control",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--tasks", nargs="+", default=["lunar", "rover", "swimmer"], choices=configs.SIZES)
-    methods = ["lamcts_turbo", "turbo", "cma", "random"]
-    add("--methods", nargs="+", default=methods, choices=BOX_METHODS)
-    add("--seeds", type=int, default=5)
-    add("--budget", type=int, default=300)
-    add("--terrains", type=int, default=10, help="of lunar lander; the thesis: 50")
-    add("--episodes", type=int, default=3, help="of locomotion; the thesis: 10")
-    add("--preset", default="fast", choices=tuple(PRESETS))
-    add("--suffix", default="", help="added to the rows' names: for ablations")
+    parser = search_tables.parser("search_control", __doc__, "runs/search_control")
+    add, positive = parser.add_argument, search_tables.positive
+    tasks = ["lunar", "rover", "swimmer"]
+    add("--tasks", nargs="+", default=tasks, choices=configs.SIZES, metavar="TASK",
+        help=f"of {', '.join(configs.SIZES)} ({' '.join(tasks)})")  # fmt: skip
+    tree_options.add_methods(parser, ["lamcts_turbo", "turbo", "cma", "random"])
+    add("--seeds", type=positive, default=5, metavar="N", help="searches each (5)")
+    add("--budget", type=positive, default=300, metavar="N", help="evaluations a search (300)")
+    add("--terrains", type=positive, default=10, metavar="N",
+        help="of lunar lander (10; the thesis: 50)")  # fmt: skip
+    add("--episodes", type=positive, default=3, metavar="N",
+        help="of locomotion (3; the thesis: 10)")  # fmt: skip
     tree_options.add(parser)
-    add("--workdir", type=Path, default=Path("runs/search_control"))
-    add("--table", type=Path, default=results_table.table_path(TABLE))
-    options = parser.parse_args(words)
-    for name in ("seeds", "budget", "terrains", "episodes"):
-        if getattr(options, name) < 1:
-            parser.error(f"--{name}: expected at least 1, got {getattr(options, name)}")
-    return options
+    return parser.parse_args(words)
 
 
 def _config(task: str, method: str, options: argparse.Namespace) -> Any:
@@ -169,7 +159,7 @@ def _search(kept: Finished, task: str, method: str, seed: int, options: argparse
 
 
 def _write(
-    kept: Finished, task: str, method: str, options: argparse.Namespace, command: str
+    kept: Finished, task: str, method: str, options: argparse.Namespace, out: Path, command: str
 ) -> None:
     keys = {seed: _key(task, method, seed, options) for seed in range(options.seeds)}
     found = {seed: kept[key] for seed, key in keys.items() if key in kept}
@@ -198,7 +188,7 @@ def _write(
         f"{task}-{method}{options.suffix}", values, records=records, references=references,
         command=command, config=config, seeds=list(found),
     )  # fmt: skip
-    results_table.write_table(options.table, TITLE, made)
+    results_table.write_table(out, TITLE, made, whole=True)
 
 
 if __name__ == "__main__":

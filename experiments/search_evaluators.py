@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from experiments.config import check_choice, check_float, check_int
+from experiments.config import ConfigError, check_choice, check_float, check_int
 from search import evaluate
 
 KINDS = ("process", "pool", "ray")
@@ -17,17 +17,24 @@ def evaluator(config: Any) -> Callable[..., Any]:
 
     Raises:
       ConfigError: a value out of range.
+      ImportError: Ray is asked for and absent; names the extra.
     """
     kind = check_choice(config, "evaluate.kind", KINDS)
     workers = check_int(config, "evaluate.workers", low=1)
     timeout_s = check_float(config, "evaluate.timeout_s", low=0.0) or float("inf")
     retries = check_int(config, "evaluate.retries", low=0)
     if kind == "process":
+        if timeout_s < float("inf"):
+            raise ConfigError(
+                "evaluate.timeout_s", "0 with evaluate.kind=process, which can stop nothing",
+                timeout_s,
+            )  # fmt: skip
         return evaluate.InProcess
     if kind == "pool":
         return functools.partial(
             evaluate.pool, workers=workers, timeout_s=timeout_s, retries=retries
         )
+    evaluate.require_ray()
     return functools.partial(
         evaluate.ray_cluster, workers=workers, timeout_s=timeout_s, retries=retries,
         address=config.evaluate.address,

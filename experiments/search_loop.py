@@ -95,6 +95,8 @@ def train(
     workdir = Path(workdir)
     if work.headline[1] not in ("max", "min"):
         raise ConfigError("headline", "max or min", work.headline[1])
+    if work.require is not None:
+        work.require()
     with claim(workdir, config), one_thread():
         write_config(workdir, config)
         total = config.steps * config.num_seeds
@@ -264,4 +266,6 @@ def best_row(name: str, work: Search, searched: Searched) -> list[dict[str, Any]
     if searched.best is None:
         return []
     value = searched.best[1] if work.headline[1] == "max" else -searched.best[1]
-    return [{"name": name, "metric": f"best_{work.headline[0]}", "value": value}]
+    return [
+        {"name": name, "metric": f"best_{work.headline[0]}", "value": value, "n": 1, "unit": "seed"}
+    ]

@@ -1,6 +1,6 @@
 """LaNAS and the baselines on NAS-Bench-201: glue of `configs/search/nasbench201`, and the table.
 
-    python -m experiments.search_nasbench201                          all of it
+    python -m experiments.search_nasbench201                          hours
     python -m experiments.search_nasbench201 --tasks cifar10 --methods lanas random
     python -m experiments.search_nasbench201 --list
 
@@ -26,12 +26,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
-from experiments import results_table, search_loop
-from experiments.config import ConfigError, check_choice, check_float, check_int
+from experiments import results_table, search_loop, search_tables
+from experiments.config import check_choice, check_float, check_int
 from experiments.data import catalogue, registry
 from experiments.data.nasbench201 import TASKS
 from experiments.experiment import Search
@@ -42,6 +42,7 @@ from experiments.search_evaluators import evaluator
 from experiments.search_methods import TABLE_METHODS, on_table
 from experiments.tabular_search import Found, sample_rows
 from search import benchmarks, interface
+from search.partition import Kernel, require
 
 TABLE = "search/nasbench201"
 TITLE = "NAS-Bench-201: samples to the best cell"
@@ -71,6 +72,7 @@ def build(config: Any) -> Search:
     check_choice(config, "method", TABLE_METHODS)
     for method in ("lanas", "lamcts", "alphax", "mcts"):
         check_float(config, f"{method}.c", low=0.0)
+    check_choice(config, "lamcts.kernel", get_args(Kernel))
     for key in ("height", "num_init", "select_every"):
         check_int(config, f"lanas.{key}", low=1)
     space = benchmarks.nasbench201()
@@ -88,6 +90,7 @@ def build(config: Any) -> Search:
     return work._replace(finish=lambda found, _: search_loop.best_row(label, work, found))
 
 
+@search_tables.command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fills the table."""
     words = sys.argv[1:] if arguments is None else list(arguments)
@@ -96,17 +99,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, (_, config) in METHODS.items():
             print(f"{name:32}{config}")
         return 0
+    out = search_tables.path(options, TABLE)
+    for method, package in {"tpe": "optuna", "smac": "smac"}.items():
+        if method in options.methods:
+            require(package)
     command = shlex.join(["python", "-m", "experiments.search_nasbench201", *words])
-    try:
-        with one_thread():
-            _fill(options, command)
-    except registry.MissingDataset as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    with one_thread():
+        _fill(options, out, command)
+    names = [f"{task}-{method}" for task in options.tasks for method in options.methods]
+    search_tables.show(out, names)
     return 0
 
 
-def _fill(options: argparse.Namespace, command: str) -> None:
+def _fill(options: argparse.Namespace, out: Path, command: str) -> None:
     kept = Finished(options.workdir / "finished.jsonl")
     for task in options.tasks:
         values = rewards(task)
@@ -127,28 +132,20 @@ def _fill(options: argparse.Namespace, command: str) -> None:
                 f"{task}-{method}", found_all, command=command, config=config, seeds=seeds,
                 seconds=sum(each[2] for each in done),
             )  # fmt: skip
-            results_table.write_table(options.table, TITLE, made)
+            results_table.write_table(out, TITLE, made, whole=True)
             print(f"{task}-{method}: {made[0]['value']:.0f} samples (median)", flush=True)
 
 
 def _options(words: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.search_nasbench201",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = search_tables.parser("search_nasbench201", __doc__, "runs/search_nasbench201")
     add = parser.add_argument
-    add("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
+    add("--tasks", nargs="+", default=list(TASKS), choices=TASKS, help="whose accuracies (all)")
     every = [name for name in METHODS if name not in ("tpe", "smac")]
-    add("--methods", nargs="+", default=every, choices=list(METHODS), metavar="METHOD")
-    add("--seeds", type=int, default=50)
-    add("--workdir", type=Path, default=Path("runs/search_nasbench201"))
-    add("--table", type=Path, default=results_table.table_path(TABLE))
+    add("--methods", nargs="+", default=every, choices=list(METHODS), metavar="METHOD",
+        help="--list shows them (all but tpe and smac)")  # fmt: skip
+    add("--seeds", type=search_tables.positive, default=50, metavar="N", help="searches each (50)")
     add("--list", action="store_true", help="show the methods and their settings")
-    options = parser.parse_args(words)
-    if options.seeds < 1:
-        raise ConfigError("--seeds", "at least 1", options.seeds)
-    return options
+    return parser.parse_args(words)
 
 
 if __name__ == "__main__":

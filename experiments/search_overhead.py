@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import results_table
+from experiments import results_table, search_tables
 from experiments.one_thread import one_thread
 from experiments.search_methods import in_box
 from search import benchmarks, interface
@@ -35,6 +35,7 @@ AUTHORS = {120: 1980.0}  # CPU-ms a sample of the authors' code, as users report
 SOURCE = "the authors' code, CPU-s a sample, as the project's issue states them"
 
 
+@search_tables.command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures, and fills the table."""
     words = sys.argv[1:] if arguments is None else list(arguments)
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--only", default="", choices=("", "lanas", "lamcts"))
+    parser.add_argument("--only", choices=("lanas", "lamcts"), help="one of them (both)")
     parser.add_argument("--table", type=Path, default=results_table.table_path(TABLE))
     options = parser.parse_args(words)
     command = shlex.join(["python", "-m", "experiments.search_overhead", *words])

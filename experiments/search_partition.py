@@ -43,8 +43,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from experiments import figures, results_table, search_nasbench201
-from experiments.data import registry
+from experiments import figures, results_table, search_nasbench201, search_tables
 from experiments.nco_tables import Parser
 from experiments.one_thread import one_thread
 from experiments.results_table import mean_interval
@@ -272,6 +271,7 @@ def _draw_leaves(axes: Any, space: Space, shown: Sequence[int], seen: Any) -> No
     axes[0].legend(fontsize=7)
 
 
+@search_tables.command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -293,12 +293,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"--sizes: expected {LEAST} to {search_nasbench201.ROWS}, got "
             f"{min(flags.sizes)} to {max(flags.sizes)}"
         )
+    search_tables.not_fewer(parser, flags.out, flags.seeds)
     command = shlex.join(["python", "-m", "experiments.search_partition", *words])
-    try:
-        space = table_space(search_nasbench201.rewards("cifar10"))
-    except registry.MissingDataset as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    space = table_space(search_nasbench201.rewards("cifar10"))
     with one_thread():
         seen = measure(space, flags.seeds, sorted(set(flags.sizes)), flags.out, command)
     draw(flags.out.with_name(FIGURE), space, seen)

@@ -36,7 +36,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from experiments import figures, results_table, tabular_search
+from experiments import figures, results_table, search_tables, tabular_search
 from experiments.data import catalogue, registry
 from experiments.results_table import mean_interval
 from experiments.tabular_search import Found
@@ -63,6 +63,7 @@ class Siblings(NamedTuple):
     overlap: Float[np.ndarray, " pairs"]
 
 
+@search_tables.command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -83,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--seeds: expected 1 to 10,000, got {flags.seeds}")
     if not 0 <= flags.c < 1e6:
         parser.error(f"--c: expected a number of at least 0, got {flags.c}")
+    search_tables.not_fewer(parser, flags.out, flags.seeds)
     command = shlex.join(["python", "-m", "experiments.search_plain_cnn", *words])
     measure(flags.seeds, flags.c, flags.form, flags.out, command)
     return 0

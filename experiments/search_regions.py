@@ -37,7 +37,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from experiments import results_table, search_region_figures
+from experiments import results_table, search_region_figures, search_tables
 from experiments.nco_tables import Parser
 from experiments.one_thread import one_thread
 from experiments.results_table import mean_interval
@@ -176,6 +176,7 @@ def measure(what: str, seeds: int, out: Path, command: str) -> None:
         print(f"{row['name']} {row['metric']}: {row['value']:.4g}")
 
 
+@search_tables.command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -192,14 +193,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = parser.parse_args(words)
     if flags.seeds < 1:
         parser.error(f"--seeds: expected at least 1, got {flags.seeds}")
+    search_tables.not_fewer(parser, flags.out, flags.seeds)
     command = shlex.join(["python", "-m", "experiments.search_regions", *words])
     flags.out.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with one_thread():
-            measure(flags.what, flags.seeds, flags.out, command)
-    except ImportError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    with one_thread():
+        measure(flags.what, flags.seeds, flags.out, command)
     return 0
 
 

@@ -31,8 +31,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from experiments import figures, results_table, search_nasbench201
-from experiments.data import registry
+from experiments import figures, results_table, search_nasbench201, search_tables
 from experiments.finished import Finished
 from experiments.nco_tables import Parser
 from experiments.one_thread import one_thread
@@ -148,6 +147,7 @@ def draw(path: Path, curves: dict[str, Float[np.ndarray, "seed budget"]]) -> Non
     print(path)
 
 
+@search_tables.command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -168,12 +168,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("seeds", "budget"):
         if getattr(flags, name) < 1:
             parser.error(f"--{name}: expected at least 1, got {getattr(flags, name)}")
+    search_tables.not_fewer(parser, flags.out, flags.seeds)
     command = shlex.join(["python", "-m", "experiments.search_samplers", *words])
-    try:
-        values = search_nasbench201.rewards("cifar10")
-    except registry.MissingDataset as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    values = search_nasbench201.rewards("cifar10")
     kept, best = Finished(flags.workdir / "finished.jsonl"), float(values.max())
     curves = {}
     with one_thread():

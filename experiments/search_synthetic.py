@@ -1,7 +1,7 @@
 """Ackley, Rosenbrock, Levy and Rastrigin: glue of `configs/search/synthetic`, and the table.
 
-    python -m experiments.search_synthetic                       what `experiments/results` has
-    python -m experiments.search_synthetic --functions ackley20 --methods turbo --seeds 3
+    python -m experiments.search_synthetic                    LA-MCTS and TuRBO alone: half an hour
+    python -m experiments.search_synthetic --functions ackley20 --methods turbo cma --seeds 3
 
 In `ackley20_moved` and the like the minimum is at a random point of the box, another for each seed:
 several methods begin in the box's middle or at the origin, where the functions have theirs or are
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from experiments import kept_searches, results_table, search_loop, tree_options
+from experiments import kept_searches, results_table, search_loop, search_tables, tree_options
 from experiments.config import ConfigError, check_choice, check_int
 from experiments.experiment import Search
 from experiments.finished import Finished
@@ -29,6 +29,7 @@ from experiments.one_thread import one_thread
 from experiments.search_evaluators import evaluator
 from experiments.search_methods import BOX_METHODS, PRESETS, in_box
 from search import benchmarks
+from search.interface import Searcher
 from search.spaces import Box
 
 TABLE = "search/synthetic"
@@ -88,40 +89,45 @@ def parse(function: str) -> Problem:
     return Problem(match[1], int(match[2]), match[3] is not None)
 
 
+@search_tables.command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fills the table."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = _options(words)
+    out = search_tables.path(options, TABLE)
     for function in options.functions:
-        parse(function)
+        for method in options.methods:
+            _searcher(parse(function), method, options)
     kept = Finished(options.workdir / "finished.jsonl")
     command = shlex.join(["python", "-m", "experiments.search_synthetic", *words])
+    pairs = [(function, method) for function in options.functions for method in options.methods]
     with one_thread():
         for seed in range(options.seeds):
-            for function in options.functions:
-                for method in options.methods:
-                    _search(kept, function, method, seed, options)
-                    _write(kept, function, method, options, command)
+            for function, method in pairs:
+                _search(kept, function, method, seed, options)
+                _write(kept, function, method, options, out, command)
+    search_tables.show(out, [f"{function}-{method}{options.suffix}" for function, method in pairs])
     return 0
 
 
 def _options(words: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.search_synthetic",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--functions", nargs="+", default=["ackley20", "rosenbrock20", "levy20", "rastrigin20"])
-    add("--methods", nargs="+", default=["lamcts_turbo", "turbo"], choices=BOX_METHODS)
-    add("--seeds", type=int, default=10)
-    add("--budget", type=int, default=1000)
-    add("--preset", default="fast", choices=tuple(PRESETS))
-    add("--suffix", default="", help="added to the rows' names: for ablations")
+    parser = search_tables.parser("search_synthetic", __doc__, "runs/search_synthetic")
+    add, positive = parser.add_argument, search_tables.positive
+    functions = [f"{name}20" for name in benchmarks.FUNCTIONS]
+    add("--functions", nargs="+", default=functions, metavar="FUNCTION",
+        help=f"a name, a dimension, and _moved if wanted ({' '.join(functions)})")  # fmt: skip
+    tree_options.add_methods(parser, ["lamcts_turbo", "turbo"])
+    add("--seeds", type=positive, default=10, metavar="N", help="searches each (10)")
+    add("--budget", type=positive, default=1000, metavar="N", help="evaluations a search (1000)")
     tree_options.add(parser)
-    add("--workdir", type=Path, default=Path("runs/search_synthetic"))
-    add("--table", type=Path, default=results_table.table_path(TABLE))
     return parser.parse_args(words)
+
+
+def _searcher(problem: Problem, method: str, options: argparse.Namespace) -> Searcher:
+    return in_box(
+        method, problem.box, preset=options.preset, budget=options.budget,
+        **tree_options.checked(ConfigDict({"tree": _tree(options)})),
+    )  # fmt: skip
 
 
 def _tree(options: argparse.Namespace) -> ConfigDict:
@@ -143,10 +149,7 @@ def _search(
     if key in kept:
         return
     problem = parse(function)
-    searcher = in_box(
-        method, problem.box, preset=options.preset, budget=options.budget, **_tree(options)
-    )
-    work = Search(searcher, problem.objective(seed), ("value", "min"))
+    work = Search(_searcher(problem, method, options), problem.objective(seed), ("value", "min"))
     kept_searches.run_once(
         kept, key, work, budget=options.budget, seed=seed,
         more=lambda run: {"costs": [round(float(-best), 8) for best in run.best]},
@@ -154,7 +157,12 @@ def _search(
 
 
 def _write(
-    kept: Finished, function: str, method: str, options: argparse.Namespace, command: str
+    kept: Finished,
+    function: str,
+    method: str,
+    options: argparse.Namespace,
+    out: Path,
+    command: str,
 ) -> None:
     keys = {seed: _key(function, method, seed, options) for seed in range(options.seeds)}
     found = {seed: kept[key] for seed, key in keys.items() if key in kept}
@@ -172,7 +180,7 @@ def _write(
         f"{function}-{method}{options.suffix}", costs, records=records, references={},
         command=command, config=config, seeds=list(found),
     )  # fmt: skip
-    results_table.write_table(options.table, TITLE, made)
+    results_table.write_table(out, TITLE, made, whole=True)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any, get_args
 
 from experiments.config import check_choice, check_float, check_int
+from experiments.search_methods import BOX_METHODS, PRESETS
 from search.bandit import Form
 from search.partition import Kernel
 
@@ -45,6 +47,16 @@ def checked(config: Any) -> dict[str, Any]:
         "round_most": check_int(config, "tree.round_most", low=0),
         "reuse": bool(config.tree.reuse),
     }
+
+
+def add_methods(parser: argparse.ArgumentParser, default: Sequence[str]) -> None:
+    """`--methods`, `--preset`, and `--suffix` of a command that searches boxes."""
+    add = parser.add_argument
+    add("--methods", nargs="+", default=list(default), choices=BOX_METHODS, metavar="METHOD",
+        help=f"of {', '.join(BOX_METHODS)} ({' '.join(default)})")  # fmt: skip
+    add("--preset", default="fast", choices=tuple(PRESETS),
+        help="constants of TuRBO: as published, or cheaper ones (fast)")  # fmt: skip
+    add("--suffix", default="", help="added to the rows' names: for ablations")
 
 
 def add(parser: argparse.ArgumentParser) -> None:

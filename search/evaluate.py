@@ -287,7 +287,7 @@ class RayCluster:
     def __init__(
         self, objective: Objective, *, workers: int, timeout_s: float, retries: int, address: str
     ) -> None:
-        self._ray = _require_ray()
+        self._ray = require_ray()
         if not self._ray.is_initialized():
             where = {"address": address} if address else {"num_cpus": workers}
             self._ray.init(**where, include_dashboard=False, log_to_driver=False)
@@ -421,7 +421,12 @@ def _check(workers: int, timeout_s: float, retries: int) -> None:
         raise ValueError(f"retries: expected at least 0, got {retries}")
 
 
-def _require_ray() -> Any:
+def require_ray() -> Any:
+    """Imports Ray.
+
+    Raises:
+        ImportError: it is absent; names the extra.
+    """
     try:
         return importlib.import_module("ray")
     except ImportError as error:

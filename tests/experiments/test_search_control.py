@@ -95,16 +95,18 @@ def test_the_theses_settings_are_in_the_configs():
         assert (tree.c, tree.leaf_size, tree.kernel, tree.num_init) == (c, theta, kernel, 30)
 
 
-def test_a_run_without_the_packages_says_what_is_missing(monkeypatch, tmp_path):
+def test_a_run_without_the_packages_says_what_is_missing(monkeypatch, tmp_path, capsys):
     def absent():
         raise ImportError('mujoco is needed here: pip install "ncolab[control]"')
 
     monkeypatch.setattr(control, "require", absent)
     words = ["--config=search/control:swimmer,smoke", f"--workdir={tmp_path / 'run'}", "--quiet"]
-    with pytest.raises(ImportError, match=r"ncolab\[control\]"):
-        run.main([*words, "--config.method=random"])
-    with pytest.raises(ImportError, match=r"ncolab\[control\]"):
-        fill(tmp_path, "--tasks", "lunar", "rover")
+    assert run.main([*words, "--config.method=random"]) == 2
+    assert not (tmp_path / "run").exists()
+    table = ["--workdir", str(tmp_path / "table"), "--tasks", "lunar", "rover"]
+    assert search_control.main(table) == 2
+    assert not (tmp_path / "table").exists()
+    assert capsys.readouterr().err.count("ncolab[control]") == 2
 
 
 def test_a_rover_through_the_runner(tmp_path):
