@@ -181,6 +181,7 @@ def _methods() -> dict[str, tuple[Run, str]]:
         "regularised_evolution_10_3": _evolution(10, 3),
         "regularised_evolution_100_25": _evolution(100, 25),
         "lanas": _lanas(Settings(5, 0.1, "equation", 50, 20)),
+        "lanas_thesis": _lanas(Settings(8, 0.1, "algorithm", 200, 50)),
         "lanas_tuned": _lanas(Settings(5, 0.0, "algorithm", 50, 5)),
         "lamcts": _lamcts(scale_values=True),
         "lamcts_unscaled": _lamcts(),

@@ -1,13 +1,13 @@
 """The motivating example of Wang 2022, section 4.1: which actions a tree search is given matters.
 
     python -m experiments.search_plain_cnn
-    python -m experiments.search_plain_cnn --seeds 20 --c 0.5
+    python -m experiments.search_plain_cnn --seeds 20 --c 0.5 --out runs/plain_cnn.json
 
 UCT looks for the best of 1,364 plain CNNs, whose accuracies on 8x8 digits were measured by
 `experiments.plain_cnn_training` and come with this package. With the actions `global` it decides
 the depth first, then every kernel, then every layer's filters; with `sequential` one layer after
-the other. Writes the rows `global`, `sequential` and `random` of
-`experiments/results/search/plain_cnn.json` and figure 4.1 beside it:
+the other. Writes the rows `global` and `sequential` of the first c, `global_c0.5` and the like of
+the others, and `random`, of `experiments/results/search/plain_cnn.json`, and figure 4.1 beside it:
 
     median_samples_to_best    distinct networks until the best one, over seeds
     sibling_distance_percent  d of figure 4.1(b): how far apart the mean accuracies of two children
@@ -15,9 +15,8 @@ the other. Writes the rows `global`, `sequential` and `random` of
     sibling_overlap_percent   how often a network below the better of two children is the worse one
                               of a pair: 50 where the children cannot be told apart
 
-The reward is the mean accuracy of a network's trainings, in [0, 1]. Of c = 0.1, 0.2, 0.3 and 0.5,
-0.2 needs the fewest samples, for both action spaces together. Thesis: `global` finds the best "much
-faster"; it prints no numbers. On 8x8 digits it does not: one layer is clearly worse than two, but
+The reward is the mean accuracy of a network's trainings, in [0, 1]. Thesis: `global` finds the best
+"much faster"; it prints no numbers and no c. On 8x8 digits one layer is clearly worse than two, but
 from three on the depth says little about a network, and the children of `global` are only a little
 further apart than those of `sequential`. CIFAR-10, the thesis's images, was not measured.
 """
@@ -47,6 +46,7 @@ from search.mcts import Problem
 ORDERS = ("global", "sequential")
 TITLE = "Plain CNNs: samples to the best of 1,364 networks, by the actions of the search"
 FIGURE = "figure4_1.png"
+CS = (0.2, 0.1, 0.3, 0.5, 1.0, 2.0)
 IDLE = 100  # trials in a row without a new network, each after 100 iterations, as they are here
 
 
@@ -73,8 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--seeds", type=int, default=100, metavar="N", help="searches each (100)")
-    parser.add_argument("--c", type=float, default=0.2, help="exploration (0.2)")
+    parser.add_argument("--seeds", type=int, default=200, metavar="N", help="searches each (200)")
+    parser.add_argument(
+        "--c", type=float, nargs="+", default=list(CS), help=f"exploration ({CS})", metavar="C"
+    )
     parser.add_argument("--form", choices=("algorithm", "equation"), default="algorithm")
     parser.add_argument(
         "--out", type=Path, default=results_table.table_path("search/plain_cnn"), metavar="FILE"
@@ -82,8 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = parser.parse_args(words)
     if not 1 <= flags.seeds <= 10_000:
         parser.error(f"--seeds: expected 1 to 10,000, got {flags.seeds}")
-    if not 0 <= flags.c < 1e6:
-        parser.error(f"--c: expected a number of at least 0, got {flags.c}")
+    if not all(0 <= c < 1e6 for c in flags.c):
+        parser.error(f"--c: expected numbers of at least 0, got {flags.c}")
     search_tables.not_fewer(parser, flags.out, flags.seeds)
     command = shlex.join(["python", "-m", "experiments.search_plain_cnn", *words])
     measure(flags.seeds, flags.c, flags.form, flags.out, command)
@@ -97,15 +99,22 @@ def rewards() -> dict[tuple[int, ...], float]:
     return {tuple(map(int, c)): float(m) for c, m in zip(table["encodings"], means, strict=True)}
 
 
-def measure(seeds: int, c: float, form: Any, out: Path, command: str) -> list[dict[str, Any]]:
+def measure(
+    seeds: int, cs: Sequence[float], form: Any, out: Path, command: str
+) -> list[dict[str, Any]]:
     """Runs the searches, writes the rows and the figure."""
     known = rewards()
     best, rows, found = max(known.values()), [], dict[str, list[Found]]()
     problems = {order: design_spaces.plain_cnn(order) for order in ORDERS}  # type: ignore[arg-type]
-    searchers = {order: mcts.searcher(p, c=c, form=form) for order, p in problems.items()}
     separations = {order: siblings(p, known) for order, p in problems.items()}
-    config = f"c={c:g} form={form}"
-    for name, searcher in {**searchers, "random": uniform(list(known))}.items():
+    searchers = {
+        (order, f"c={c:g} form={form}"): mcts.searcher(problem, c=c, form=form)
+        for c in cs
+        for order, problem in problems.items()
+    }
+    for (order, config), searcher in {**searchers, ("random", ""): uniform(list(known))}.items():
+        first = config in ("", f"c={cs[0]:g} form={form}")
+        name = order if first else f"{order}_{config.partition(' ')[0].replace('=', '')}"
         started = time.monotonic()
         found[name] = [
             tabular_search.samples_to_best(
@@ -123,12 +132,13 @@ def measure(seeds: int, c: float, form: Any, out: Path, command: str) -> list[di
             name,
             found[name],
             command=command,
-            config="" if name == "random" else config,
+            config=config,
             seconds=seconds,
         )
-        if name not in separations:
+        print(f"{name}: {rows[-3]['value']:.4g} samples (median)", flush=True)
+        if order not in separations:
             continue
-        for field, values in separations[name]._asdict().items():
+        for field, values in separations[order]._asdict().items():
             rows.append(
                 results_table.row(
                     name,
@@ -141,10 +151,9 @@ def measure(seeds: int, c: float, form: Any, out: Path, command: str) -> list[di
                 )
             )
     results_table.write_table(out, TITLE, rows)
-    for row in rows:
-        print(f"{row['name']} {row['metric']}: {row['value']:.4g} [{row['low']:.4g}, "
-              f"{row['high']:.4g}] (n={row['n']})")  # fmt: skip
-    draw(out.with_name(FIGURE), found, separations, best, known)
+    search_tables.show(out, {row["name"] for row in rows})
+    drawn = {name: found[name] for name in (*ORDERS, "random")}
+    draw(out.with_name(FIGURE), drawn, separations, best, known)
     return rows
 
 

@@ -153,15 +153,18 @@ def test_siblings_by_hand():
 
 def test_the_command_writes_rows_and_the_figure(tmp_path, capsys):
     out = tmp_path / "plain_cnn.json"
-    assert search_plain_cnn.main(["--seeds", "2", "--c", "1.0", "--out", str(out)]) == 0
+    words = ["--seeds", "2", "--c", "1.0", "0.2", "--out", str(out)]
+    assert search_plain_cnn.main(words) == 0
     rows = {(row["name"], row["metric"]): row for row in read_table(out).rows}
     for order in ("global", "sequential"):
         row = rows[order, "median_samples_to_best"]
         assert 1 <= row["value"] <= 1364
         assert row["config"] == "c=1 form=algorithm"
         assert rows[order, "found_fraction"]["value"] == 1.0
+        other = rows[f"{order}_c0.2", "median_samples_to_best"]
+        assert other["config"] == "c=0.2 form=algorithm"
     assert (tmp_path / "figure4_1.png").stat().st_size > 10_000
-    assert "global median_samples_to_best" in capsys.readouterr().out
+    assert "| global_c0.2 |" in capsys.readouterr().out
 
 
 def test_random_search_asks_for_each_network_once():

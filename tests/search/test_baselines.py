@@ -5,11 +5,12 @@ import importlib.util
 import numpy as np
 import pytest
 
-from search import baselines, interface, spaces
+from search import baselines, benchmarks, interface, spaces
 from tests.search.contract import check_searcher
 
 BOX = spaces.box(-5.0, 10.0, 3)
 TABLE = spaces.choices([4, 3, 5])
+LARGE = benchmarks.supernet()  # more points than an int64 can count
 
 
 def needs(name):
@@ -24,6 +25,7 @@ def sphere(x, seed):
 SEARCHERS = [
     pytest.param(BOX, lambda: baselines.random(BOX), id="random-box"),
     pytest.param(TABLE, lambda: baselines.random(TABLE), id="random"),
+    pytest.param(LARGE, lambda: baselines.random(LARGE), id="random-supernet"),
     pytest.param(
         TABLE, lambda: baselines.regularised_evolution(TABLE, population=5, tournament=3), id="rea"
     ),

@@ -186,6 +186,13 @@ def test_moved_functions_are_the_same_elsewhere(name):
     assert pickle.loads(pickle.dumps(objective))(point, 0) == objective(point, 0)
 
 
+def test_spaces_have_their_published_sizes():
+    assert benchmarks.nasbench101().size == 2**21 * 3**5
+    assert benchmarks.convnet60k().size == 59_049
+    assert benchmarks.supernet().size == (3 * 6 * 10 * 15 * 21 * 4**10) ** 2  # no longer an int64
+    assert f"{benchmarks.supernet().size:.1e}" == "3.5e+21"
+
+
 def test_objectives_pickle_and_look_up():
     space = benchmarks.nasbench201()
     values = np.arange(15625.0)

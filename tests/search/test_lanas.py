@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from search import bandit, interface, lanas, lanas_table, linear_tree, spaces
+from search import bandit, benchmarks, interface, lanas, lanas_table, linear_tree, spaces
 from search.acquisition import expected_improvement
 from tests.search.contract import check_searcher
 
@@ -115,7 +115,9 @@ def test_without_exploration_the_descent_is_greedy(samples):
 
 
 @pytest.mark.parametrize("sampling", ["rejection", "hit_and_run"])
-@pytest.mark.parametrize("space", [TABLE, BOX], ids=["choices", "box"])
+@pytest.mark.parametrize(
+    "space", [TABLE, BOX, benchmarks.supernet()], ids=["choices", "box", "supernet"]
+)
 def test_it_keeps_the_contract(space, sampling):
     searcher = lanas.searcher(space, height=3, num_init=6, select_every=3, sampling=sampling, c=0.5)
     check_searcher(
