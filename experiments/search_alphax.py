@@ -2,6 +2,7 @@
 
     python -m experiments.search_alphax predictors
     python -m experiments.search_alphax transfer
+    python -m experiments.search_alphax transfer_search
 
 predictors: the correlation of predicted and true accuracy on a fifth of the cells that no model has
 seen (section 3.3.2: LSTM 0.743, MLP 0.784, multi-stage 1.2 % more, on NASBench-101), and of their
@@ -10,6 +11,9 @@ not of the thesis's widths (`meta_dnn.THESIS_WIDTHS`), which take an hour here.
 
 transfer: epochs that a network needs which starts from the weights of the network it was edited
 from (figure 3.8: 17 do for 70), in miniature, into `weight_transfer.json`.
+
+transfer_search: a search that trains its networks for 9 epochs each, from its trials' weights or
+from fresh ones (`experiments.transfer_search`); into the same file.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import results_table, search_tables, weight_transfer_study
+from experiments import results_table, search_tables, transfer_search, weight_transfer_study
 from experiments.data.nasbench201 import TASKS
 from experiments.nasbench201_methods import EDGES
 from experiments.results_table import mean_interval
@@ -40,8 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = shlex.join(["python", "-m", "experiments.search_alphax", *words])
     if flags.what == "predictors":
         predictors(flags.task, flags.seeds, command)
-    else:
+    elif flags.what == "transfer":
         weight_transfer_study.measure(flags.seeds, command)
+    else:
+        transfer_search.measure(flags.seeds, command)
     return 0
 
 
@@ -54,7 +60,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("what", choices=("predictors", "transfer"))
+    add("what", choices=("predictors", "transfer", "transfer_search"))
     add("--task", choices=TASKS, default="cifar10", help="whose accuracies (cifar10)")
     add("--seeds", type=int, default=5, metavar="N", help="trainings")
     flags = parser.parse_args(words)
