@@ -96,7 +96,8 @@ def not_fewer(parser: argparse.ArgumentParser, out: Path, seeds: int) -> None:
     """Refuses to put rows of fewer seeds into `experiments/results` than there are."""
     inside = out.absolute().is_relative_to(results_table.RESULTS)
     if inside and out.exists():
-        most = max((row["n"] or 1 for row in results_table.read_table(out).rows), default=0)
+        rows = results_table.read_table(out).rows
+        most = max((row["n"] or 1 for row in rows if row["unit"] == "seed"), default=0)
         if seeds < most:
             parser.error(f"--seeds: {out.name} has rows of {most}; name another file by --out")
 
