@@ -8,7 +8,8 @@ c = 0.1 by equation 4.3, 50 random cells, a tree every 20:
 
     pi_random   a random cell of the selected region
     pi_bayes    of 256 cells of the region, the one of largest expected improvement by a Gaussian
-                process of all samples (10 Adam steps a trial)
+                process of all samples (10 Adam steps a trial); the thesis's surrogate is its
+                Meta-DNN, which gives no deviation
     perceptron  as pi_random, but the nodes are split by scikit-learn's MLPRegressor with 16 hidden
                 units
     random      random search without replacement, to compare with

@@ -154,6 +154,9 @@ def cma_es(space: Box, *, sigma: float = 0.5) -> Searcher:
 def tpe(space: Space, **settings: Any) -> Searcher:
     """The tree-structured Parzen estimator of Optuna.
 
+    It sees the trials that have a value; those that are open or failed are unknown to it, and may
+    be proposed again.
+
     Args:
         space: a box, or choices, which it treats as categories.
         settings: of `optuna.samplers.TPESampler`.

@@ -22,6 +22,7 @@ import importlib
 import multiprocessing
 import signal
 import time
+import warnings
 from collections.abc import Callable
 from multiprocessing import connection as pipes
 from types import TracebackType
@@ -290,7 +291,10 @@ class RayCluster:
         self._ray = require_ray()
         if not self._ray.is_initialized():
             where = {"address": address} if address else {"num_cpus": workers}
-            self._ray.init(**where, include_dashboard=False, log_to_driver=False)
+            with warnings.catch_warnings():
+                # JAX warns of forks; Ray's processes run another program at once.
+                warnings.filterwarnings("ignore", message=r"os\.fork\(\) was called")
+                self._ray.init(**where, include_dashboard=False, log_to_driver=False)
         self._workers, self._timeout_s = workers, timeout_s
         self._objective = self._ray.put(objective)
         # Without a core of its own, so that it never waits for the tasks that report to it.

@@ -106,7 +106,8 @@ def build(
         leaf_size: theta.
         kernel: of the machines; gamma is 1 / (dim var(x)).
         scale_values: k-means sees rewards divided by their standard deviation in the node, and
-            coordinates likewise; without, both as they are, as printed.
+            coordinates likewise; without, both as they are. The thesis clusters in the box's own
+            units; in the cube, clusters follow f more, the more so the wider the box.
         seed: of k-means.
 
     Raises:

@@ -100,9 +100,24 @@ def test_the_bound_holds_where_no_node_exceeds_its_error(seed):
     assert path.sizes[-1] == np.sum(
         linear_tree.route(tree, ENCODINGS) == partition_quality.leaves(tree)[0]
     )
+    # The largest excess over a half, and the recursion |leaf| <= |parent| / 2 + excess, by hand.
+    excess = max(0.0, *(b - a / 2 for a, b in itertools.pairwise(path.sizes)))
+    size = 243.0
+    for _ in path.errors:
+        size = size / 2 + excess
+    np.testing.assert_allclose(path.exact, size)
     assert path.sizes[-1] <= path.exact + 1e-9
-    if (path.realised <= path.errors).all():
-        assert path.exact <= path.limit
+
+
+def test_the_theorems_bound_follows_where_its_errors_are_large_enough():
+    held = 0
+    for seed in range(12):
+        tree, rows = grown(NOISY, 12 + 3 * seed, seed=seed)
+        path = partition_quality.left_path(tree, rows, ENCODINGS, NOISY)
+        if (path.realised <= path.errors).all():
+            held += 1
+            assert path.sizes[-1] <= path.limit
+    assert held >= 6  # else nothing was checked
 
 
 def test_the_errors_of_a_path_are_those_of_its_nodes():

@@ -46,5 +46,5 @@ def get_config(arg: str = "") -> ConfigDict:
     # So that an evaluation takes a tenth of a second: fewer samples where there are more.
     config.rows, config.folds = 300, 3
     if preset == "smoke":
-        config.steps, config.rows = 24, 60
+        config.steps, config.rows = 24, 150
     return config
