@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from experiments.config import ConfigError, check_choice, check_float, check_int
-from search import evaluate
+from search import evaluate, ray_cluster
 
 KINDS = ("process", "pool", "ray")
 
@@ -34,8 +34,8 @@ def evaluator(config: Any) -> Callable[..., Any]:
         return functools.partial(
             evaluate.pool, workers=workers, timeout_s=timeout_s, retries=retries
         )
-    evaluate.require_ray()
+    ray_cluster.require()
     return functools.partial(
-        evaluate.ray_cluster, workers=workers, timeout_s=timeout_s, retries=retries,
+        ray_cluster.connect, workers=workers, timeout_s=timeout_s, retries=retries,
         address=config.evaluate.address,
     )  # fmt: skip

@@ -32,7 +32,7 @@ import numpy as np
 
 from experiments import results_table, rows, search_tables
 from experiments.hazards import POINTS, expected, objective, restless
-from search import alphax, design_spaces, evaluate, interface, lanas, meta_dnn
+from search import alphax, design_spaces, evaluate, interface, lanas, meta_dnn, ray_cluster
 from search.interface import Outcome, Searcher
 from search.spaces import choices
 
@@ -44,7 +44,7 @@ OPEN, WORKERS, TIMEOUT_S = 4, 2, 10.0
 
 def workers(kind: str, work: Any, *, timeout_s: float, retries: int) -> Any:
     """The evaluator."""
-    make: Any = evaluate.pool if kind == "pool" else evaluate.ray_cluster
+    make: Any = evaluate.pool if kind == "pool" else ray_cluster.connect
     return make(work, workers=WORKERS, timeout_s=timeout_s, retries=retries)
 
 
@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(words)
     out = search_tables.path(options, TABLE)
     if "ray" in options.kinds:
-        evaluate.require_ray()
+        ray_cluster.require()
     command = shlex.join(["python", "-m", "experiments.search_workers", *words])
     for kind in options.kinds:
         results_table.write_table(out, TITLE, measure(kind, command), whole=True)

@@ -37,6 +37,7 @@ REACH_OUTSIDE = (
     "placement/executor.py",
     "placement/baselines.py",
     "search/evaluate.py",
+    "search/ray_cluster.py",
     "search/smac.py",
 )
 

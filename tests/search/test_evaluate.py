@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from search import evaluate
+from search import evaluate, ray_cluster
 from search.interface import Trial
 from tests.search import hazards
 
@@ -66,7 +66,7 @@ def test_a_trial_whose_process_died_is_tried_again(tmp_path):
     ],
 )
 def test_numbers_out_of_range_are_refused(arguments, words):
-    for make in (evaluate.pool, evaluate.ray_cluster):
+    for make in (evaluate.pool, ray_cluster.connect):
         with pytest.raises(ValueError, match=words):
             make(hazards.sphere, **arguments)
 
@@ -75,6 +75,6 @@ def test_without_ray_the_extra_is_named(monkeypatch):
     def absent(name):
         raise ImportError(name)
 
-    monkeypatch.setattr(evaluate.importlib, "import_module", absent)
+    monkeypatch.setattr(ray_cluster.importlib, "import_module", absent)
     with pytest.raises(ImportError, match=r"ncolab\[ray\]"):
-        evaluate.ray_cluster(hazards.sphere)
+        ray_cluster.connect(hazards.sphere)

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from search import alphax, design_spaces, evaluate, meta_dnn
+from search import alphax, design_spaces, meta_dnn, ray_cluster
 from search.interface import Outcome, Trial
 from search.spaces import choices
 from tests.search import hazards
@@ -19,9 +19,7 @@ def test_a_cluster_survives_hanging_and_dying_workers():
     ray = pytest.importorskip("ray")
     kinds = [0, 3, 4, 1, 2, 0, 0]
     try:
-        with evaluate.ray_cluster(
-            hazards.hazard, workers=2, timeout_s=20.0, retries=1
-        ) as evaluator:
+        with ray_cluster.connect(hazards.hazard, workers=2, timeout_s=20.0, retries=1) as evaluator:
             for i, kind in enumerate(kinds):
                 evaluator.submit(Trial(i, np.array([kind, 10.0 + i]), i))
             reports, until = [], time.monotonic() + 170
@@ -46,7 +44,7 @@ def test_alphax_over_a_cluster_is_the_sequential_search(tmp_path):
     state, ordered = tool.init(5), tool.init(5)
     objective = functools.partial(hazards.dies_once, str(tmp_path))
     try:
-        with evaluate.ray_cluster(objective, workers=2, timeout_s=60.0, retries=3) as evaluator:
+        with ray_cluster.connect(objective, workers=2, timeout_s=60.0, retries=3) as evaluator:
             for _ in range(4):
                 state, trials = tool.ask(state, 3)
                 ordered, same = tool.ask(ordered, 3)
@@ -69,7 +67,7 @@ def test_waiting_for_a_core_is_no_part_of_the_time_limit():
     ray = pytest.importorskip("ray")
     try:
         ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
-        with evaluate.ray_cluster(hazards.naps, workers=4, timeout_s=5.0) as evaluator:
+        with ray_cluster.connect(hazards.naps, workers=4, timeout_s=5.0) as evaluator:
             for i in range(4):
                 evaluator.submit(Trial(i, np.array([2.0]), i))
             reports, until = [], time.monotonic() + 100
