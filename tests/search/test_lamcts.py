@@ -200,3 +200,22 @@ def test_objectives_pickle_and_look_up():
     assert objective(np.array([0, 0, 0, 0, 1, 2]), 0) == 7.0
     with pytest.raises(ValueError, match="name: expected one of"):
         benchmarks.objective("sphere")
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+def test_a_success_of_a_round_is_better_than_all_that_it_reuses(reuse):
+    """An old sample of -1 is in the region; proposals of -5, -4, -3 improve on the design alone."""
+    settings = SMALL._replace(reuse=reuse, leaf_size=100, round_init=2)
+    searcher = lamcts.searcher(BOX, settings)
+    state, trials = searcher.ask(searcher.init(0), 6)
+    values = [-1.0, -20.0, -20.0, -20.0, -20.0, -20.0]
+    state = searcher.tell(
+        state, [interface.Outcome(t.id, v, "ok") for t, v in zip(trials, values, strict=True)]
+    )
+    for value in (-10.0, -11.0, -5.0, -4.0, -3.0):
+        state, (trial,) = searcher.ask(state, 1)
+        state = searcher.tell(state, [interface.Outcome(trial.id, value, "ok")])
+    assert state.first == 6
+    assert state.trust.best == (-1.0 if reuse else -3.0)
+    grown = min(2 * QUICK.length_init, QUICK.length_max)
+    assert state.trust.length == (QUICK.length_init if reuse else grown)
