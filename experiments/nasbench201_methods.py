@@ -200,6 +200,7 @@ def _methods() -> dict[str, tuple[Run, str]]:
         ),
         # Both treat a cell that they know as any other, and TPE asks for it again.
         "tpe": _ask(baselines.tpe, "optuna defaults", 1000, idle=1000, trials=1000),
+        "tpe_300": _ask(baselines.tpe, "optuna defaults", 300, idle=300, trials=300),
         "smac": _ask(functools.partial(smac.searcher, budget=1000), "smac defaults", 1000),
     }  # fmt: skip
     for height in (3, 5, 7):
