@@ -16,7 +16,7 @@ and a tree every 5 samples, chosen among five settings on CIFAR-10. `alphax` and
 c = 0.1, `alphax_c0.5` and `mcts_c0.5` the thesis's c, `mcts_equation` its other printed bound.
 `lamcts` splits by k-means on standardised [x, f], `lamcts_unscaled` as printed. tpe,
 tpe_300 and smac need Optuna and SMAC, and run only if they are named; TPE asks for cells that it
-knows for long, so that it has a limit of trials.
+knows, for hours on ImageNet-16, so that tpe_300 has a limit of trials.
 """
 
 from __future__ import annotations
