@@ -25,10 +25,6 @@ def test_they_run_as_the_searches_do_and_are_counted():
         wanted = np.float64 if kernel.x64 else np.int32
         assert first.dtype == wanted, kernel.name
         assert np.isfinite(first).all()
-
-
-def test_the_table_search_asks_for_no_row_twice():
-    kernel = bench_search.kernels(tiny=True)[0]
-    rows = np.asarray(kernel.program(*kernel.arguments()))
-    assert rows.size == kernel.items
-    assert all(len(np.unique(row)) == len(row) for row in rows)
+        if kernel.name == "lanas-table":  # no row twice
+            assert first.size == kernel.items
+            assert all(len(np.unique(row)) == len(row) for row in first)

@@ -25,7 +25,13 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", list(CASES))
+QUICK = ("lanas", "lamcts_turbo")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CASES],
+)
 def test_a_search_that_is_cut_ends_the_same(name, tmp_path):
     module, config_name, changes = CASES[name]
     overrides = [(key, str(value)) for key, value in changes.items()]
