@@ -24,10 +24,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from experiments import config as configs
-from experiments.config import ConfigError
-from experiments.experiment import Experiment, Search
-from experiments.workdir import RESULTS, TIMING, WorkdirError, check_identity
+from experiments.runner import config as configs
+from experiments.runner.config import ConfigError
+from experiments.runner.experiment import Experiment, Search
+from experiments.runner.workdir import RESULTS, TIMING, WorkdirError, check_identity
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("nco", "placement", "enas", "mpl", "search", "parallel", "experiments")
@@ -137,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         code = BAD_USAGE
     if "jax" in sys.modules:
-        from experiments import distributed
+        from experiments.runner import distributed
 
         distributed.leave()
     return code
@@ -147,10 +147,10 @@ def run(flags: argparse.Namespace, config: Any) -> int:
     """Builds what the config names and trains it, or describes it."""
     if config.deterministic:
         set_deterministic()
-    from experiments import distributed
-    from experiments.checkpoint import CheckpointError
     from experiments.data.registry import MissingDataset
-    from experiments.nonfinite import NonFiniteError
+    from experiments.runner import distributed
+    from experiments.runner.checkpoint import CheckpointError
+    from experiments.runner.nonfinite import NonFiniteError
 
     if flags.cpu_devices is not None:
         distributed.make_cpu_devices(flags.cpu_devices)
@@ -164,7 +164,7 @@ def run(flags: argparse.Namespace, config: Any) -> int:
         return BAD_USAGE
     devices = distributed.pick_devices(flags.devices)
     if flags.dry_run:
-        from experiments.dry_run import describe
+        from experiments.runner.dry_run import describe
 
         print(describe(work, config, devices))
         return 0
@@ -177,7 +177,7 @@ def run(flags: argparse.Namespace, config: Any) -> int:
 
 def train(flags: argparse.Namespace, config: Any, experiment: Any, devices: list[Any]) -> int:
     """Trains to the end or to a signal, then finishes."""
-    from experiments import distributed, loop, search_loop
+    from experiments.runner import distributed, loop, search_loop
 
     signals, work = Signals(), search_loop if isinstance(experiment, Search) else loop
     with signals:
@@ -200,7 +200,8 @@ def train(flags: argparse.Namespace, config: Any, experiment: Any, devices: list
 
 def finish(flags: argparse.Namespace, config: Any, experiment: Any, done: Any) -> None:
     """Calls `experiment.finish`, writes results.json and prints what there is now."""
-    from experiments import distributed, metrics, rows
+    from experiments.report import rows
+    from experiments.runner import distributed, metrics
 
     path = flags.workdir / RESULTS
     if experiment.finish is not None and rows.read(path).get("step") != done.step:
@@ -231,7 +232,8 @@ def finish(flags: argparse.Namespace, config: Any, experiment: Any, done: Any) -
 
 def report(workdir: Path, step: int, results: Path) -> None:
     """Prints the result table, if any, and the paths of what was written."""
-    from experiments import markdown_tables, rows
+    from experiments.report import markdown as markdown_tables
+    from experiments.report import rows
 
     print(f"done: {step} steps")
     if results.exists() and rows.read(results)["rows"]:
@@ -244,19 +246,24 @@ def report(workdir: Path, step: int, results: Path) -> None:
 def build(config: Any) -> Experiment | Search:
     """Imports the glue module that the config names and builds the experiment or search.
 
+    `nco_tsp` names `experiments/nco/tsp.py`; a name with a dot is a module of one's own.
+
     Raises:
       ConfigError: no such module, or it has no `build`.
     """
     name = config.experiment
-    dotted = name if "." in name else f"experiments.{name}"
+    dotted = name if "." in name else f"experiments.{name.replace('_', '.', 1)}"
     try:
         module = importlib.import_module(dotted)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{dotted}.".startswith(f"{error.name}."):
             raise  # something that the glue itself imports
-        files = (ROOT / "experiments").glob("*.py")
-        glue = sorted(path.stem for path in files if "\ndef build(config" in path.read_text())
-        glue.remove(Path(__file__).stem)
+        files = (ROOT / "experiments").glob("*/*.py")
+        glue = sorted(
+            f"{path.parent.name}_{path.stem}"
+            for path in files
+            if "\ndef build(config" in path.read_text()
+        )
         wanted = f"a module that can be imported as {dotted}"
         raise ConfigError("experiment", wanted, name, glue) from error
     if not callable(getattr(module, "build", None)):

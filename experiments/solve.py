@@ -31,9 +31,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from experiments import instances as reader
-from experiments.instances import InstanceError, Instances
-from experiments.solutions import Solved, draw, record, table
+from experiments.data import instances as reader
+from experiments.data.instances import InstanceError, Instances
+from experiments.nco.solved import Solved, draw, record, table
 
 NETWORK = ("greedy", "sample", "active")
 SOLVERS = ("near_optimal", "or_tools", "christofides", "nearest_neighbour", "exact")
@@ -163,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     print(table(instances, found, compared))
     if flags.json is not None:
-        from experiments.workdir import replace_text
+        from experiments.runner.workdir import replace_text
 
         written = record(asked(flags), instances, found, compared)
         replace_text(flags.json, json.dumps(written) + "\n")
@@ -206,7 +206,7 @@ def prepare(flags: argparse.Namespace, instances: Instances) -> Callable[[], Sol
     if flags.method in SOLVERS:
         return functools.partial(solve, flags.method, instances, flags)
     points = reader.unit_square(instances)
-    from experiments import solution_search
+    from experiments.nco import decoding as solution_search
 
     try:
         model = solution_search.load(flags.model, flags.seed)
@@ -218,7 +218,8 @@ def prepare(flags: argparse.Namespace, instances: Instances) -> Callable[[], Sol
 
 def _settle(flags: argparse.Namespace, cities: int) -> None:
     """Fills in the options that depend on the model."""
-    from experiments import pretrained, solution_search
+    from experiments.nco import decoding as solution_search
+    from experiments.runner import pretrained
 
     if flags.model == solution_search.RANDOM:
         known = solution_search.Settings(learning_rate=FROM_SCRATCH_RATE)
@@ -238,7 +239,7 @@ def _settle(flags: argparse.Namespace, cities: int) -> None:
 
 
 def _check_picture(path: Path, instances: Instances) -> None:
-    from experiments import tours
+    from experiments.nco import tours
 
     if path.suffix.lower() not in tours.FORMATS:
         raise UsageError(f"--picture {path}: expected a file in {', '.join(tours.FORMATS)}")
@@ -263,7 +264,7 @@ def _check_solver(solver: str, instances: Instances) -> None:
 
 def solve(name: str, instances: Instances, flags: argparse.Namespace) -> Solved:
     """Solves all instances by a solver, under the file's own metric."""
-    from experiments import solver_pool
+    from experiments.nco import solver_pool
     from nco import solvers
 
     count, planar = len(instances.names), instances.metric == reader.EUCLIDEAN
@@ -286,7 +287,7 @@ def search(
     model: Any, points: np.ndarray, instances: Instances, flags: argparse.Namespace
 ) -> Solved:
     """Finds tours by the network."""
-    from experiments import solution_search
+    from experiments.nco import decoding as solution_search
 
     count = len(points)
     if flags.method == "greedy":

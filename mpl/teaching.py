@@ -34,7 +34,7 @@ def teacher(
         soft: propose whole distributions, for feedback "exact", instead of drawing a class.
         likeliest: propose the class of the highest probability instead of drawing one. Then 5.10 is
             no expectation any more: a teacher whose labels help grows surer of what it said, and
-            its boundary leaves the dense regions. TwoMoon shows it (`experiments.mpl_moons`).
+            its boundary leaves the dense regions. TwoMoon shows it (`experiments.mpl.moons`).
 
     Raises:
         ValueError: both `soft` and `likeliest`.

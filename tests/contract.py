@@ -2,7 +2,7 @@
 
 check_learner(my_learner, batch)          one call for each learner a room makes
 check_config("nco/tsp")                   all of experiments/configs is enrolled by
-tests/experiments/test_contract.py
+tests/experiments/runner/test_contract.py
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import config as configs
 from experiments.data.registry import MissingDataset
-from experiments.dry_run import describe
-from experiments.experiment import Search
-from experiments.programs import Programs, make_mesh
 from experiments.run import build, parse
-from experiments.schedule import check_phases
-from experiments.structure import leaf_names
+from experiments.runner import config as configs
+from experiments.runner.dry_run import describe
+from experiments.runner.experiment import Search
+from experiments.runner.programs import Programs, make_mesh
+from experiments.runner.schedule import check_phases
+from experiments.runner.structure import leaf_names
 
 PyTree = Any
 

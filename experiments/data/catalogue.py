@@ -110,7 +110,7 @@ _ENTRIES = (
         name="plain_cnn",
         description="accuracies of 1,364 plain CNNs on 8x8 digits, each trained a few times",
         licence="none needed (generated)",
-        source="bundled; made by python -m experiments.plain_cnn_training",
+        source="bundled; made by python -m experiments.search.plain_cnn_training",
         load=tables.load_plain_cnn,
         checksums={
             "plain_cnn.csv": "e5bcdfb53b66b3ed7315358ccf96fc0c6a421ff6344941af07af5854aeab2a93"

@@ -94,7 +94,7 @@ def load_tsplib(folder: Path, *, name: str | None = None) -> dict[str, Any]:
 
 
 def _tsplib_instance(path: Path) -> dict[str, Any]:
-    from experiments import instances  # which draws its maps with this module
+    from experiments.data import instances  # which draws its maps with this module
 
     read = instances.read(path)
     distances = np.rint(instances.matrix(read, 0)).astype(np.int64)

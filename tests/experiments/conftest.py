@@ -11,8 +11,8 @@ import jax
 import pytest
 from ml_collections import ConfigDict
 
-from experiments import config as configs
-from tests.experiments.launcher import Launcher
+from experiments.runner import config as configs
+from tests.experiments.runner.launcher import Launcher
 
 # Dozens of short runs compile the same few programs: keep even the quick ones. Set here, because
 # jax looks at the folder when it compiles for the first time.
@@ -23,7 +23,7 @@ if jax.config.jax_compilation_cache_dir is None:
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
-TOY = str(Path(__file__).parent / "configs" / "toy.py")
+TOY = str(Path(__file__).parent / "runner" / "configs" / "toy.py")
 
 
 @pytest.fixture

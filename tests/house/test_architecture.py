@@ -78,7 +78,7 @@ def test_modules_have_names():
     ("path", "source"),
     [
         ("nco/pointer.py", "import placement"),
-        ("nco/pointer.py", "import experiments.loop as loop"),
+        ("nco/pointer.py", "import experiments.runner.loop as loop"),
         ("nco/pointer.py", "from tests.house import architecture"),
         ("nco/problems/tsp.py", "from ...enas import controller"),
         ("enas/train.py", "from search.mcts import uct"),
@@ -87,7 +87,7 @@ def test_modules_have_names():
         ("placement/graph.py", "from parallel import mesh"),
         ("placement/graph.py", "import parallel"),
         ("parallel/mesh.py", "from placement.graph import group"),
-        ("experiments/run.py", "import tests.experiments.toy"),
+        ("experiments/run.py", "import tests.experiments.runner.toy"),
     ],
 )
 def test_a_wrong_arrow_is_found(path: str, source: str):

@@ -4,8 +4,8 @@ import numpy as np
 import optax
 import pytest
 
-from experiments import config as configs
-from experiments import pointer_training
+from experiments.nco import training as pointer_training
+from experiments.runner import config as configs
 from nco import actor_critic, critic, pointer
 from nco import policy_gradient as pg
 from nco.problems import tsp

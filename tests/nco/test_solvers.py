@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from experiments.solver_pool import solve_many
+from experiments.nco.solver_pool import solve_many
 from nco import solvers
 
 QUICK = [

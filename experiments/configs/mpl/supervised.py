@@ -13,7 +13,7 @@ Sizes: digits (50 labels), fashion_mnist (1,000), cifar10 (4,000), svhn (1,000).
 
 from ml_collections import ConfigDict
 
-from experiments import mpl_config
+from experiments.mpl import config as mpl_config
 
 ARGUMENTS = mpl_config.ARGUMENTS
 

@@ -7,7 +7,7 @@ Expected number: greedy value 20.06 on the first 1,000 public instances, whose o
 
 Sizes: 50, 100, 200 items, with the seed's capacities 12.5, 25 and 25 (section 2.5.2). Presets:
 `paper` (the recipe of the TSP, since the seed states no other, and for Active Search from scratch,
-by `experiments.nco_tables TASK --model M --paper`, its 5,000 updates; the seed samples no
+by `experiments.nco.tables TASK --model M --paper`, its 5,000 updates; the seed samples no
 knapsacks: the 1,280 samples at temperature 1 are ours), `cpu` (16 instances with 8 samples
 each, the shared baseline with standardized advantages, and LeCun's start; at the end 1,280 samples
 an instance and a comparison with solvers), `smoke` (seconds).
@@ -15,8 +15,8 @@ an instance and a comparison with solvers), `smoke` (seconds).
 
 from ml_collections import ConfigDict
 
-from experiments.config import split_arg
-from experiments.pointer_config import defaults
+from experiments.nco.config import defaults
+from experiments.runner.config import split_arg
 
 CAPACITY = {"50": 12.5, "100": 25.0, "200": 25.0}
 PRESETS = ("smoke", "cpu", "paper")

@@ -1,6 +1,6 @@
 """A pointer network that learns the TSP from near-optimal tours: the supervised row of table 2.2.
 
-Command: python -m experiments.tsp_labels --cities 20 --count 20000 --out runs/labels/tsp20.npz
+Command: python -m experiments.nco.labels --cities 20 --count 20000 --out runs/labels/tsp20.npz
 then: python -m experiments.run --config=nco/supervised:20,cpu --workdir=runs/sup20 --cpu_devices=2
 Expected time: 1 min for the labels and 4 min on one core. Expected number: greedy tour length 3.98
 on the first 1,000 public instances.
@@ -13,8 +13,8 @@ Christofides).
 
 from ml_collections import ConfigDict
 
-from experiments.config import split_arg
-from experiments.pointer_config import defaults
+from experiments.nco.config import defaults
+from experiments.runner.config import split_arg
 
 SIZES = ("20", "50", "100")
 PRESETS = ("smoke", "cpu", "paper")
@@ -35,7 +35,7 @@ def get_config(arg: str = "") -> ConfigDict:
             "eval_every": 1000,
             "checkpoint_every": 1000,
             "cities": int(size),
-            # A file made by experiments.tsp_labels; or none, for labels by Christofides.
+            # A file made by experiments.nco.labels; or none, for labels by Christofides.
             "labels": {"path": f"runs/labels/tsp{size}.npz", "count": 1_000_000},
             "augment": False,
             "finish": {"instances": 1000, "samples": 1280, "temperature": 1.0},

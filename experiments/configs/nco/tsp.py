@@ -10,7 +10,7 @@ Sizes: 20, 50, 100 cities. Presets:
 - `paper`: the seed's recipe, section 2.5.1: a critic, batch 128, one sample an instance, parameters
   from U[-0.08, 0.08], and at the end 1,280,000 samples an instance. The seed does not state its
   number of steps. For an accelerator. Its Active Search takes 10,000 updates from a trained model
-  and 100,000 from scratch (200,000 at 100 cities): `experiments.nco_tables TASK --model M --paper`.
+  and 100,000 from scratch (200,000 at 100 cities): `experiments.nco.tables TASK --model M --paper`.
 - `cpu`: 16 instances with 8 samples each, the same number of tours a step; standardized advantages,
   an entropy bonus, Muon, features that are centred and scaled, LeCun's start, and no glimpse; at
   the end 1,280 samples an instance at temperature 1, and a comparison with solvers.
@@ -21,8 +21,8 @@ Sizes: 20, 50, 100 cities. Presets:
 
 from ml_collections import ConfigDict
 
-from experiments.config import split_arg
-from experiments.pointer_config import defaults
+from experiments.nco.config import defaults
+from experiments.runner.config import split_arg
 
 SIZES = ("20", "50", "100")
 PRESETS = ("smoke", "demo", "cpu", "paper")

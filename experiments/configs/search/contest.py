@@ -5,7 +5,7 @@ Expected time: 10 s on one core. Expected number: an accuracy near 0.97 (the tab
 methods, is `results/search/contest.json`).
 
 128 evaluations in 16 batches of 8. `--config.method` picks the searcher, one of
-`experiments.search_methods.BOX_METHODS`, such as lamcts_turbo, turbo, cma or random.
+`experiments.search.methods.BOX_METHODS`, such as lamcts_turbo, turbo, cma or random.
 
 Sizes: MODEL-DATA-METRIC with the models knn, svm, tree, forest, mlp, ada, linear, the data digits,
 wine, breast_cancer, and the metrics accuracy, log_loss (not of svm). Presets: `paper` (TuRBO's
@@ -15,9 +15,9 @@ settings of the tree are of this project.
 
 from ml_collections import ConfigDict
 
-from experiments import tree_options
-from experiments.config import split_arg
-from experiments.search_config import shared
+from experiments.runner.config import split_arg
+from experiments.runner.search_config import shared
+from experiments.search import tree as tree_options
 from search.contest import MODELS
 
 DATA = ("digits", "wine", "breast_cancer")

@@ -5,7 +5,7 @@ Expected time: 1 min on one core. Expected number: a best value of 206 after 300
 of three seeds that differ by some 100, each over 10 terrains (`results/search/control.json`).
 
 All but rover need the extra: pip install "ncolab[control]". `--config.method` picks the
-searcher, one of `experiments.search_methods.BOX_METHODS`, such as lamcts_turbo, turbo, cma or
+searcher, one of `experiments.search.methods.BOX_METHODS`, such as lamcts_turbo, turbo, cma or
 random.
 
 Sizes: lunar, rover, swimmer, hopper, halfcheetah, walker2d, ant, humanoid. Presets: `paper` (the
@@ -15,9 +15,9 @@ called "fast", 10 terrains, 3 episodes, fewer evaluations), `smoke`.
 
 from ml_collections import ConfigDict
 
-from experiments import tree_options
-from experiments.config import split_arg
-from experiments.search_config import shared
+from experiments.runner.config import split_arg
+from experiments.runner.search_config import shared
+from experiments.search import tree as tree_options
 
 SMALL = ("lunar", "rover")
 NON_LINEAR = ("swimmer", "hopper", "halfcheetah")  # partitions of the locomotion tasks

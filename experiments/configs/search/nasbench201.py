@@ -15,8 +15,8 @@ height 8, 200 random samples, 50 between trees), `cpu` (height 5, 50, 20), `smok
 
 from ml_collections import ConfigDict
 
-from experiments.config import split_arg
-from experiments.search_config import shared
+from experiments.runner.config import split_arg
+from experiments.runner.search_config import shared
 
 SIZES = ("cifar10", "cifar100", "imagenet", "made_up")
 PRESETS = ("paper", "cpu", "smoke")

@@ -5,7 +5,7 @@ Expected time: 2 min on one core. Expected number: a best value near 0.15 after 
 (seed 0 gave 0.0386; the table is `results/search/synthetic.json`).
 
 `--config.method` picks the searcher, one of
-`experiments.search_methods.BOX_METHODS`, such as lamcts_turbo, turbo, cma or random.
+`experiments.search.methods.BOX_METHODS`, such as lamcts_turbo, turbo, cma or random.
 
 Sizes: a function and its dimension. `--config.function=ackley20_moved` and the like have their
 minimum at a random point, which `--config.seed` draws. Presets: `paper` (the thesis's settings and
@@ -15,9 +15,9 @@ candidates), `smoke`.
 
 from ml_collections import ConfigDict
 
-from experiments import tree_options
-from experiments.config import split_arg
-from experiments.search_config import shared
+from experiments.runner.config import split_arg
+from experiments.runner.search_config import shared
+from experiments.search import tree as tree_options
 
 NAMES = ("ackley", "rosenbrock", "levy", "rastrigin")
 SIZES = tuple(f"{name}{dim}" for name in NAMES for dim in (20, 100))

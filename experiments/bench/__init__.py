@@ -1,0 +1,1 @@
+"""Kernels against this machine's floor, and against peers."""

@@ -1,0 +1,1 @@
+"""What drives `mpl`: its experiments, tables and pictures."""

@@ -1,0 +1,1 @@
+"""What drives `nco`: its experiments, tables and pictures."""

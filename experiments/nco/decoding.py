@@ -1,0 +1,380 @@
+"""Finds solutions of many instances with a network: greedy, the best of K samples, Active Search.
+
+The work is cut into dispatches of a fixed shape, so that each program is compiled once and a
+progress bar can move between them. Several devices share the instances of a dispatch.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from experiments.report import table as results_table
+from experiments.runner import pretrained
+from nco import pointer, search
+from nco.policy_gradient import Policy
+from nco.problems import knapsack, tsp
+from nco.problems.problem import Problem
+
+RANDOM = "random"
+_ROUND = 10  # chunks of samples in a dispatch
+_SEARCHED = 2**17  # items, over all samples and instances that an accelerator searches at once
+
+Progress = Callable[[int], None]  # told how many units of work were just done
+
+
+class Model(NamedTuple):
+    """A policy with its parameters, and the problem that it solves."""
+
+    policy: Policy
+    params: Any
+    name: str
+    problem: Problem = tsp.problem
+
+
+class Found(NamedTuple):
+    """What a search found.
+
+    Attributes:
+        actions: int32 `[instances, items]`.
+        seconds: float64 `[instances]`; instances of one dispatch share its time equally.
+        together: instances in a dispatch; the last one may hold fewer.
+        compile_seconds: time to compile, not counted above.
+        best_so_far: float64 `[points, instances]`, the best reward after more and more solutions;
+            `None` for greedy decoding.
+        considered: int `[points]`, solutions an instance up to each of these points.
+    """
+
+    actions: np.ndarray
+    seconds: np.ndarray
+    compile_seconds: float
+    together: int = 1
+    best_so_far: np.ndarray | None = None
+    considered: np.ndarray | None = None
+
+
+class Settings(NamedTuple):
+    """How a model is best searched with.
+
+    Attributes:
+        temperature: of sampling.
+        learning_rate: of Active Search.
+    """
+
+    temperature: float = 1.0
+    learning_rate: float = 1e-5
+
+
+def settings(name: str, config: dict[str, Any], items: int) -> Settings:
+    """What is known of a model, for instances of a size.
+
+    The temperature is the T* that `experiments.nco.studies temperature` recorded for this very
+    model, else the one that its run ended with (`finish.temperature`). With more items than in
+    training it is at most 1: T* was not sought there, and networks are unsure enough by themselves.
+    The rate is the run's `finish.search_rate`: in the seed, a hundredth of training's.
+
+    Args:
+        name: as it was loaded.
+        config: of its run.
+        items: of the instances.
+    """
+    finish, found = config.get("finish", {}), Settings()
+    temperature = finish.get("temperature", found.temperature)
+    path = results_table.table_path("nco/temperature")
+    for row in results_table.read_table(path).rows if path.exists() else ():
+        if row["metric"] == "temperature" and row["config"] == f"model {name}":
+            temperature = row["value"]
+    if items > config.get("cities", config.get("num_items", items)):
+        temperature = min(temperature, 1.0)
+    return Settings(temperature, finish.get("search_rate", found.learning_rate))
+
+
+def load(name: str, seed: int = 0) -> Model:
+    """Loads a model of tours by name, or makes an untrained one for the name "random".
+
+    Raises:
+        ValueError: if the model was trained for another problem.
+        Exception: what `experiments.runner.pretrained.load` raises for a model that is not there.
+    """
+    if name == RANDOM:
+        return Model(
+            pointer.policy(tsp.problem), pointer.init(jax.random.key(seed), scale=None), name
+        )
+    loaded = pretrained.load(name)
+    trained = loaded.config.get("experiment")
+    if trained != "nco_tsp":
+        raise ValueError(f"{name}: expected a network that reads cities, got one of {trained}")
+    return of(loaded, name)
+
+
+def of(loaded: pretrained.Pretrained, name: str, *, perturbation: float | None = None) -> Model:
+    """A loaded model with the policy that its settings describe.
+
+    Args:
+        loaded: of an experiment of `nco`.
+        name: for messages.
+        perturbation: see `nco.pointer.policy`.
+
+    Raises:
+        ValueError: if it is of another experiment.
+    """
+    problem: Problem = tsp.problem
+    if loaded.config.get("experiment") == "nco_knapsack":
+        problem = knapsack.problem(loaded.config["capacity"], stop_rule=loaded.config["stop_rule"])
+    elif loaded.config.get("experiment") != "nco_tsp":
+        trained = loaded.config.get("experiment")
+        raise ValueError(f"{name}: expected a model of nco_tsp or nco_knapsack, got {trained}")
+    known = ("glimpses", "clip", "forget_bias", "center", "spread")
+    model = loaded.config["model"]
+    settings = {key: model[key] for key in known if key in model}  # older models lack some
+    policy = pointer.policy(problem, **settings, perturbation=perturbation)
+    return Model(policy, jax.tree.map(jnp.asarray, loaded.params), name, problem)
+
+
+def greedy(model: Model, inputs: np.ndarray, progress: Progress | None = None) -> Found:
+    """The likeliest item at every step.
+
+    Args:
+        model: the network.
+        inputs: float32 `[instances, items, features]`.
+        progress: told of each instance.
+    """
+    run = functools.partial(search.greedy, model.policy, model.problem)
+    return _decode(run, model.params, inputs, 2**16, progress)
+
+
+def greedy_ensemble(model: Model, stacked: Any, inputs: np.ndarray) -> Found:
+    """The best of several models' greedy solutions (greedy@16 of the seed).
+
+    Args:
+        model: one of them; its parameters are not read.
+        stacked: leaves `[models, ...]`, parameters of the same shapes.
+        inputs: float32 `[instances, items, features]`.
+    """
+    run = functools.partial(search.greedy_ensemble, model.policy, model.problem)
+    return _decode(run, stacked, inputs, 2**15)
+
+
+def _decode(
+    function: Callable[..., search.Solutions],
+    params: Any,
+    inputs: np.ndarray,
+    most: int,
+    progress: Progress | None = None,
+) -> Found:
+    """Solutions by `function(params, inputs)`, some `most` items at once."""
+    count, items, _ = inputs.shape
+    size = _even(min(count, 512, max(1, most // items)))
+    run, compile_seconds = _compile(function, size, params, inputs)
+    actions, seconds = np.zeros((count, items), np.int32), np.zeros(count)
+    for batch, padded in _batches(inputs, size):
+        start, real = time.perf_counter(), batch.stop - batch.start
+        actions[batch] = np.asarray(run(params, padded).actions)[:real]
+        seconds[batch] = (time.perf_counter() - start) / real
+        if progress is not None:
+            progress(real)
+    return Found(actions, seconds, compile_seconds, size)
+
+
+def best_of_samples(
+    model: Model,
+    inputs: np.ndarray,
+    progress: Progress | None = None,
+    *,
+    num_samples: int,
+    temperature: float,
+    seed: int = 0,
+) -> Found:
+    """The best of K sampled solutions an instance; memory does not grow with K.
+
+    Args:
+        model: the network.
+        inputs: float32 `[instances, items, features]`.
+        progress: told of the samples drawn for each instance.
+        num_samples: K.
+        temperature: T of eq. 2.15; above 1 the samples differ more.
+        seed: of the sampling.
+    """
+    count, items, _ = inputs.shape
+    rounds, chunk = plan(num_samples, max(1, min(128, 2**24 // items**2)))  # noise: items squared
+    size = _even(min(count, max(1, 1024 // items)))
+    programs: dict[int, Callable[..., Any]] = {}
+    compile_seconds = 0.0
+    for draw in sorted(set(rounds)):
+        run = functools.partial(
+            search.best_of_samples,
+            model.policy,
+            model.problem,
+            num_samples=draw,
+            temperature=temperature,
+            chunk=min(chunk, draw),
+        )
+        programs[draw], taken = _compile(
+            lambda params, inputs, key, run=run: run(params, key, inputs),
+            size,
+            model.params,
+            inputs,
+            jax.random.key(0),
+        )
+        compile_seconds += taken
+    actions, seconds = np.zeros((count, items), np.int32), np.zeros(count)
+    curve = np.zeros((len(rounds), count))
+    for index, (batch, padded) in enumerate(_batches(inputs, size)):
+        key, real = jax.random.fold_in(jax.random.key(seed), index), batch.stop - batch.start
+        start, best = time.perf_counter(), np.full(real, -np.inf)
+        for number, draw in enumerate(rounds):
+            found, _ = programs[draw](model.params, padded, jax.random.fold_in(key, number))
+            reward = np.asarray(found.reward)[:real]
+            better = reward > best
+            actions[batch][better] = np.asarray(found.actions)[:real][better]
+            best = np.maximum(best, reward)
+            curve[number, batch] = best
+            if progress is not None:
+                progress(real * draw)
+        seconds[batch] = (time.perf_counter() - start) / real
+    return Found(actions, seconds, compile_seconds, size, curve, np.cumsum(rounds))
+
+
+def active_search(
+    model: Model,
+    inputs: np.ndarray,
+    progress: Progress | None = None,
+    *,
+    steps: int,
+    batch: int = 128,
+    learning_rate: float,
+    seed: int = 0,
+    at_once: int = 0,
+) -> Found:
+    """Active Search: the network goes on learning, on each instance by itself.
+
+    Args:
+        model: the network to start from; every instance starts from it anew.
+        inputs: float32 `[instances, items, features]`.
+        progress: told of each step. It is called back from the compiled program, which then cannot
+            be kept in jax's compilation cache, nor shared by devices or instances; `None` avoids
+            that.
+        steps: updates an instance.
+        batch: solutions sampled for an update.
+        learning_rate: of Adam.
+        seed: of the sampling.
+        at_once: instances that a device searches at once, each with a network of its own; 0 leaves
+            it to the device: one on a CPU, whose cores one instance keeps busy, and on others what
+            takes some 3 GiB.
+    """
+    count, items, _ = inputs.shape
+    at_once = at_once or _searched_at_once(batch * items)
+    size = 1 if progress is not None else min(count, at_once * jax.local_device_count())
+    run = functools.partial(
+        search.active_search,
+        model.policy if progress is None else _watched(model.policy, progress),
+        model.problem,
+        num_candidates=steps * batch,
+        batch=batch,
+        learning_rate=learning_rate,
+    )
+    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(seed), i))(jnp.arange(count))
+
+    def together(params: Any, inputs: Any, keys: Any) -> Any:
+        if size == 1:
+            one = run(params, keys[0], inputs[0])
+            return jax.tree.map(lambda x: x[None], (one.actions, one.best_so_far))
+        found = jax.vmap(run, in_axes=(None, 0, 0))(params, keys, inputs)
+        return found.actions, found.best_so_far
+
+    program, compile_seconds = _compile(together, size, model.params, inputs, keys[:size])
+    actions, seconds = np.zeros((count, items), np.int32), np.zeros(count)
+    curve = np.zeros((steps, count))
+    for part, padded in _batches(inputs, size):
+        start, real = time.perf_counter(), part.stop - part.start
+        index = np.minimum(np.arange(part.start, part.start + size), count - 1)
+        taken, best = program(model.params, padded, keys[index])
+        actions[part], curve[:, part] = np.asarray(taken)[:real], np.asarray(best)[:real].T
+        seconds[part] = (time.perf_counter() - start) / real
+    jax.effects_barrier()  # the last steps' progress
+    considered = batch * np.arange(1, steps + 1)
+    return Found(actions, seconds, compile_seconds, size, curve, considered)
+
+
+def _searched_at_once(work: int) -> int:
+    """Instances that a device searches at once, where each has so many items over its samples."""
+    return 1 if jax.default_backend() == "cpu" else max(1, _SEARCHED // work)
+
+
+def _watched(policy: Policy, progress: Progress) -> Policy:
+    """The policy, telling of each time that it is sampled, from within a compiled loop too."""
+
+    def sample(*args: Any, **kwargs: Any) -> Any:
+        jax.debug.callback(lambda: progress(1))
+        return policy.sample(*args, **kwargs)
+
+    return policy._replace(sample=sample)
+
+
+def _even(size: int) -> int:
+    """The least multiple of the number of devices that is at least `size`."""
+    devices = jax.local_device_count()
+    return -(-size // devices) * devices
+
+
+def _compile(
+    function: Callable[..., Any], size: int, params: Any, inputs: np.ndarray, *others: Any
+) -> tuple[Callable[..., Any], float]:
+    """Compiles `function(params, inputs [size, ...], *others)`, the instances split over devices.
+
+    `others` with `size` entries, such as keys of the instances, are split like them.
+    """
+    start = time.perf_counter()
+    devices = jax.local_devices() if size % jax.local_device_count() == 0 else jax.devices()[:1]
+    mesh = Mesh(np.array(devices), ("instances",))
+    split, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("instances",), ()))
+
+    def place(x: Any) -> NamedSharding:
+        return split if x.ndim and x.shape[0] == size else whole
+
+    example = jax.ShapeDtypeStruct((size, *inputs.shape[1:]), jnp.float32)
+    shardings = (jax.tree.map(lambda _: whole, params), split, *map(place, others))
+    program = jax.jit(function, in_shardings=shardings).lower(params, example, *others).compile()
+    taken = time.perf_counter() - start
+    if len(devices) == 1:
+        return program, taken
+
+    def run(*arguments: Any) -> Any:
+        return program(*jax.tree.map(jax.device_put, arguments, shardings))
+
+    return run, taken
+
+
+def _batches(inputs: np.ndarray, size: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Batches of one size; the last is filled up with copies of the last instance."""
+    for start in range(0, len(inputs), size):
+        batch = np.asarray(inputs[start : start + size], np.float32)
+        missing = ((0, size - len(batch)), (0, 0), (0, 0))
+        yield slice(start, start + len(batch)), np.pad(batch, missing, mode="edge")
+
+
+def plan(num_samples: int, largest: int) -> tuple[list[int], int]:
+    """How many samples each dispatch draws, and how many of them at once.
+
+    Where a divisor allows it all dispatches are alike, so that one program is compiled.
+
+    Args:
+        num_samples: in all.
+        largest: bound on the samples drawn at once.
+
+    >>> plan(1280, 128), plan(1500, 128), plan(1009, 128)
+    (([1280], 128), ([750, 750], 125), ([896, 113], 128))
+    """
+    fitting = [size for size in range(1, largest + 1) if num_samples % size == 0]
+    chunk = fitting[-1] if 4 * fitting[-1] >= largest else largest
+    chunk = min(chunk, num_samples)
+    chunks, rest = divmod(num_samples, chunk)
+    together = max(size for size in range(1, _ROUND + 1) if chunks % size == 0)
+    return [together * chunk] * (chunks // together) + [rest] * (rest > 0), chunk

@@ -1,0 +1,173 @@
+"""What the pointer network's experiments share: checks, what the config describes, decoding."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments.nco import decoding as solution_search
+from experiments.nco.decoding import Model
+from experiments.runner import pretrained
+from experiments.runner.config import ConfigError, check_choice, check_float, check_int
+from nco import actor_critic, critic, pointer, policy_gradient
+from nco.policy_gradient import Baseline, Learner, Policy
+from nco.problems.problem import Problem
+
+BASELINES = ("critic", "moving_average", "multi_sample", "standardized", "greedy_rollout")
+OPTIMIZERS = {"adam": actor_critic.seed_optimizer, "muon": actor_critic.muon_optimizer}
+_SHARED = ("multi_sample", "standardized")
+
+
+def check(config: ConfigDict) -> None:
+    """Checks all but the problem's own fields; raises ConfigError naming the key."""
+    check_int(config, "batch_size", low=1)
+    check_int(config, "num_samples", low=1)
+    baseline = check_choice(config, "baseline", BASELINES)
+    if baseline in _SHARED and config.num_samples < 2:
+        raise ConfigError("num_samples", f"at least 2 with baseline {baseline}", config.num_samples)
+    if config.baseline == "greedy_rollout" and config.batch_size < 2:
+        raise ConfigError(
+            "batch_size", "at least 2 with baseline greedy_rollout", config.batch_size
+        )
+    check_float(config, "baseline_decay", low=0.0, high=1.0)
+    check_int(config, "rollout_period", low=1)
+    check_float(config, "entropy_weight", low=0.0)
+    bounds = tuple(config.reward_bounds)
+    numbers = all(isinstance(bound, int | float) for bound in bounds)
+    if bounds and not (numbers and len(bounds) == 2 and bounds[0] < bounds[1]):
+        raise ConfigError("reward_bounds", "nothing, or a lower and an upper bound", bounds)
+    check_network(config)
+
+
+def check_network(config: ConfigDict) -> None:
+    """Checks the fields of `config.model` and `config.optimizer`."""
+    check_choice(config, "optimizer.name", tuple(OPTIMIZERS))
+    for key in ("learning_rate", "decay_rate", "max_grad_norm"):
+        check_float(config, f"optimizer.{key}", positive=True)
+    check_int(config, "optimizer.decay_steps", low=1)
+    check_int(config, "optimizer.decay_begin", low=0)
+    for key in ("hidden", "embed"):
+        check_int(config, f"model.{key}", low=1, high=4096)
+    check_float(config, "model.scale", low=0.0)
+    check_int(config, "model.glimpses", low=0, high=10)
+    check_float(config, "model.clip", low=0.0)
+    check_float(config, "model.forget_bias")
+    check_float(config, "model.center")
+    check_float(config, "model.spread", positive=True)
+
+
+def policy(config: ConfigDict, problem: Problem) -> Policy:
+    """The policy that `config.model` describes."""
+    return pointer.policy(problem, **settings(config))
+
+
+def settings(config: ConfigDict) -> dict[str, Any]:
+    """The arguments of `nco.pointer.policy`; a clip of 0 means none."""
+    model = config.model
+    clip = model.clip or None
+    reading = {"forget_bias": model.forget_bias, "center": model.center, "spread": model.spread}
+    return {"glimpses": model.glimpses, "clip": clip} | reading
+
+
+def learner(config: ConfigDict, problem: Problem, shape: tuple[int, ...]) -> Learner:
+    """The learner of the whole config, for batches of a shape `[batch, items, features]`."""
+    proposing = policy(config, problem)
+    return actor_critic.actor_critic(
+        proposing,
+        _baseline(config, problem, proposing),
+        optimizer(config),
+        init_params=initial(config, problem),
+        reward=problem.reward,
+        example_inputs=jax.ShapeDtypeStruct(shape, jnp.float32),
+        num_samples=config.num_samples,
+        entropy_weight=config.entropy_weight,
+        reward_bounds=_bounds(config),
+    )
+
+
+def optimizer(config: ConfigDict) -> Any:
+    """The optimiser that `config.optimizer` describes."""
+    options = config.optimizer.to_dict()
+    return OPTIMIZERS[options.pop("name")](options.pop("learning_rate"), **options)
+
+
+def initial(config: ConfigDict, problem: Problem) -> Callable[[Any], Any]:
+    """`(key) -> params` of the pointer network that `config.model` describes."""
+    return functools.partial(pointer.init, **_widths(config, problem))
+
+
+def _widths(config: ConfigDict, problem: Problem) -> dict[str, Any]:
+    model = config.model
+    scale = model.scale or None  # 0 means LeCun's
+    widths = {"embed": model.embed, "hidden": model.hidden, "scale": scale}
+    return widths | {"input_dim": problem.input_dim}
+
+
+def _baseline(config: ConfigDict, problem: Problem, proposing: Policy) -> Baseline:
+    if config.baseline == "critic":
+        init = functools.partial(critic.init, **_widths(config, problem))
+        reading = {key: config.model[key] for key in ("forget_bias", "center", "spread")}
+        apply = functools.partial(critic.apply, **reading)
+        return policy_gradient.critic(init, apply, optimizer(config))
+    if config.baseline == "moving_average":
+        return policy_gradient.moving_average(config.baseline_decay)
+    if config.baseline in _SHARED:
+        return policy_gradient.multi_sample(standardize=config.baseline == "standardized")
+
+    def clipped(inputs: Any, actions: Any) -> Any:
+        return policy_gradient.clip_reward(problem.reward(inputs, actions), _bounds(config))
+
+    return policy_gradient.greedy_rollout(proposing, clipped, period=config.rollout_period)
+
+
+def _bounds(config: ConfigDict) -> tuple[float, float] | None:
+    return tuple(config.reward_bounds) or None
+
+
+def check_finish(config: ConfigDict) -> None:
+    """Checks `eval` and the fields of `config.finish` that all experiments of `nco` may have."""
+    check_int(config, "eval.instances", low=1)
+    check_int(config, "finish.instances", low=0, high=10_000)
+    check_int(config, "finish.samples", low=1)
+    check_float(config, "finish.temperature", positive=True)
+    for key in ("active_steps", "scratch_steps"):  # of the paper presets
+        if key in config.finish:
+            check_int(config, f"finish.{key}", low=1)
+    if "search_rate" in config.finish:
+        check_float(config, "finish.search_rate", positive=True)
+
+
+def save_model(config: ConfigDict, name: str, state: Any, workdir: Path) -> None:
+    """Writes `model.npz`, which `experiments.runner.pretrained` loads."""
+    params = jax.tree.map(np.asarray, state.params)
+    described = config.to_dict()
+    described["model"]["clip"] = config.model.clip or None
+    meta = {"step": int(state.step), "name": name}
+    pretrained.save(workdir / "model.npz", params, described, meta)
+
+
+def public_instances(items: int, count: int) -> np.ndarray:
+    """The first of the 10,000 test instances that the field uses, float32 `[count, items, 2]`.
+
+    They are points of the unit square for the TSP, and (weight, value) for the knapsack.
+    """
+    uniform = np.random.RandomState(1234).uniform(size=(10_000, items, 2))
+    return uniform[:count].astype(np.float32)
+
+
+def decode_and_sample(
+    model: Model, instances: np.ndarray, finish: ConfigDict
+) -> dict[str, np.ndarray]:
+    """Solutions by greedy decoding and by sampling as `finish` says, by the method's name."""
+    sampled = solution_search.best_of_samples(
+        model, instances, num_samples=finish.samples, temperature=finish.temperature
+    )
+    greedy = solution_search.greedy(model, instances)
+    return {"greedy": greedy.actions, f"sample{finish.samples}": sampled.actions}

@@ -1,0 +1,1 @@
+"""Rows, intervals, tables and curves of what was run."""

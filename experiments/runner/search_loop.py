@@ -1,0 +1,271 @@
+"""The search loop: ask, evaluate, tell, with every step in a journal before it counts.
+
+A search that is killed at any moment and started again asks for the same trials in the same order,
+given the same order of outcomes; what was asked for and has no outcome is evaluated again.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from experiments.runner import metrics as metric_files
+from experiments.runner import search_journal
+from experiments.runner.config import ConfigError
+from experiments.runner.experiment import Search
+from experiments.runner.metrics import Progress
+from experiments.runner.one_thread import one_thread
+from experiments.runner.search_journal import JOURNAL, Journal, JournalError, Replayed
+from experiments.runner.workdir import METRICS, TIMING, WorkdirError, claim, write_config
+from search.evaluate import Evaluator, InProcess, Report
+from search.interface import Trial
+
+PATIENCE_S = 0.5  # how long a signal may wait for an evaluation elsewhere
+LINES = 50  # of progress, without a bar
+
+
+class Searched(NamedTuple):
+    """A search as far as it has come.
+
+    Attributes:
+      seed: of the searcher.
+      state: the searcher's last.
+      trials: all that were asked for, by id.
+      reports: what became of each, by id; open trials have none.
+      told: ids in the order in which the searcher was told.
+      overhead_s: seconds in the searcher since this process took the search up.
+    """
+
+    seed: int
+    state: Any
+    trials: list[Trial]
+    reports: dict[int, Report]
+    told: list[int]
+    overhead_s: float
+
+    @property
+    def best(self) -> tuple[Trial, float] | None:
+        """The earliest told trial of the highest value, and the value; None where all failed."""
+        good = [i for i in self.told if self.reports[i].outcome.status == "ok"]
+        if not good:
+            return None
+        first = max(good, key=lambda i: self.reports[i].outcome.value)
+        return self.trials[first], self.reports[first].outcome.value
+
+
+class Finished(NamedTuple):
+    """How `train` ended, as the runner wants it."""
+
+    states: list[Searched]  # one a seed that has begun
+    step: int  # evaluations done, of all seeds
+    stopped: bool
+
+
+def train(
+    work: Search,
+    config: ConfigDict,
+    workdir: Path | str,
+    *,
+    devices: list[Any] | None = None,
+    quiet: bool = True,
+    profile: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+) -> Finished:
+    """Searches until `config.steps` evaluations a seed, from the journal in `workdir` on.
+
+    Args:
+      work: what to search with.
+      config: `seed`, `num_seeds` (one search after another, each with a folder) and `steps` are
+        read.
+      workdir: made if absent; refused if it holds a run of another config or is in use.
+      devices: ignored; an objective takes the devices that it likes.
+      quiet: no progress bar.
+      profile: ignored.
+      stop: asked after each evaluation; where true, returns, and leaves open trials to the next
+        start.
+
+    Raises:
+      WorkdirError: the workdir cannot be used, or its journal is not this search's.
+    """
+    workdir = Path(workdir)
+    if work.headline[1] not in ("max", "min"):
+        raise ConfigError("headline", "max or min", work.headline[1])
+    if work.require is not None:
+        work.require()
+    with claim(workdir, config), one_thread():
+        write_config(workdir, config)
+        total = config.steps * config.num_seeds
+        name = f"best_{work.headline[0]}"
+        seeds = [config.seed + index for index in range(config.num_seeds)]
+        folders = [workdir / f"seed_{seed}" if len(seeds) > 1 else workdir for seed in seeds]
+        begun = [_resume(work, seed, folder) for seed, folder in zip(seeds, folders, strict=True)]
+        done = sum(len(each.told) for each in begun)
+        if any(len(each.told) > config.steps for each in begun):
+            most = max(len(each.told) for each in begun)
+            raise WorkdirError(f"{workdir} has done {most} steps, more than steps = {config.steps}")
+        # Rewritten from the journal: what it holds follows from that.
+        lines = metric_files.Journal(workdir / METRICS, -1)
+        timing = metric_files.Journal(workdir / TIMING, done)
+        progress = Progress(done, total, name, 1, quiet)
+        finished, stopped = [], False
+        try:
+            for seed, folder, found in zip(seeds, folders, begun, strict=True):
+                told = _Told(work, config, seed, lines, timing, progress)
+                searched = _search(work, config.steps, seed, folder, found, told, stop)
+                finished.append(searched)
+                stopped = len(searched.told) < config.steps
+                if stopped:
+                    break
+        finally:
+            for each in (lines, timing, progress):
+                each.close()
+    return Finished(finished, sum(len(each.told) for each in finished), stopped)
+
+
+def _resume(work: Search, seed: int, folder: Path) -> Replayed:
+    path = folder / JOURNAL
+    try:
+        return search_journal.replay(work.searcher, seed, search_journal.read(path))
+    except JournalError as error:
+        raise JournalError(f"{path}: {error}") from error
+
+
+class _Told:
+    """Records what the searcher is told: best so far, seconds, progress."""
+
+    def __init__(
+        self,
+        work: Search,
+        config: ConfigDict,
+        seed: int,
+        lines: metric_files.Journal,
+        timing: metric_files.Journal,
+        progress: Progress,
+    ) -> None:
+        self._work, self._lines, self._timing, self._progress = work, lines, timing, progress
+        self._seed = {"seed": seed} if config.num_seeds > 1 else {}
+        self._every, self._last = max(1, config.steps // LINES), config.steps
+        self._best, self._step, self._shown = -math.inf, 0, 0
+        self._since = time.monotonic()
+
+    def note(self, report: Report) -> None:
+        """Takes the next outcome in the order of the tells."""
+        self._step += 1
+        if report.outcome.status == "ok":
+            self._best = max(self._best, report.outcome.value)
+        if math.isfinite(self._best):
+            self._lines.write(self._line())
+
+    def replayed(self) -> None:
+        """What was noted is on the bar, and in timing.jsonl, already."""
+        self._shown, self._since = self._step, time.monotonic()
+
+    def show(self, overhead_s: float) -> None:
+        """Brings the bar and timing.jsonl up to what was noted."""
+        before, self._shown = self._shown, self._step
+        updates, step = self._step - before, self._progress.done + self._step - before
+        self._progress.advance(step, "search")
+        now = time.monotonic()
+        self._timing.write(
+            {"step": step, "seconds": round(now - self._since, 6), "updates": updates}
+            | {"items": updates, "overhead_s": round(overhead_s, 6)}
+        )
+        self._since = now
+        shown = self._step // self._every > before // self._every
+        if math.isfinite(self._best) and (shown or self._step == self._last):
+            self._progress.evaluated(step, "search", {}, self._line())
+
+    def _line(self) -> dict[str, Any]:
+        metric, mode = self._work.headline
+        best = self._best if mode == "max" else -self._best
+        head = {"step": self._step, "kind": "eval", "phase": "search"} | self._seed
+        return head | {f"best_{metric}": best}
+
+
+def _search(
+    work: Search,
+    budget: int,
+    seed: int,
+    folder: Path,
+    found: Replayed,
+    told: _Told,
+    stop: Callable[[], bool],
+) -> Searched:
+    state, trials, reports, order = found
+    trials, reports, order, overhead = list(trials), dict(reports), list(order), 0.0
+    for number in order:
+        told.note(reports[number])
+    told.replayed()
+    if len(order) >= budget:
+        return Searched(seed, state, trials, reports, order, overhead)
+    make = work.evaluator or InProcess
+    evaluator: Evaluator
+    journal = Journal(folder / JOURNAL)
+    try:
+        with make(work.objective) as evaluator:
+            for trial in trials:
+                if trial.id not in reports:
+                    evaluator.submit(trial)
+            while len(order) < budget and not stop():
+                since = time.perf_counter()
+                ids = _to_tell(work, trials, reports, order)
+                if ids:
+                    journal.told(ids)
+                    state = work.searcher.tell(state, [reports[i].outcome for i in ids])
+                    order += ids
+                    for number in ids:
+                        told.note(reports[number])
+                wanted = _to_ask(work, budget, len(trials), len(order))
+                if wanted:
+                    state, asked = work.searcher.ask(state, wanted)
+                    journal.asked(asked)
+                    trials += asked
+                spent = time.perf_counter() - since
+                overhead += spent
+                if ids:
+                    told.show(spent)
+                for trial in trials[len(trials) - wanted :]:
+                    evaluator.submit(trial)
+                if len(reports) == len(trials):
+                    continue
+                for report in evaluator.collect(PATIENCE_S):
+                    journal.ended(report)
+                    reports[report.outcome.id] = report
+                journal.sync()
+    finally:
+        journal.close()
+    return Searched(seed, state, trials, reports, order, overhead)
+
+
+def _to_tell(
+    work: Search, trials: list[Trial], reports: dict[int, Report], told: list[int]
+) -> list[int]:
+    """Which outcomes to tell now: any, or, in step, those of a whole batch, by id."""
+    known = set(told)
+    ready = [number for number in reports if number not in known]
+    if work.asynchronous:
+        return ready
+    return sorted(ready) if len(known) + len(ready) == len(trials) else []
+
+
+def _to_ask(work: Search, budget: int, asked: int, told: int) -> int:
+    """How many trials to ask for now."""
+    still_open, left = asked - told, budget - asked
+    if work.asynchronous:
+        return max(0, min(work.batch_size - still_open, left))
+    return min(work.batch_size, left) if still_open == 0 else 0
+
+
+def best_row(name: str, work: Search, searched: Searched) -> list[dict[str, Any]]:
+    """The row of a search that says no more than the best value, for its `finish`."""
+    if searched.best is None:
+        return []
+    value = searched.best[1] if work.headline[1] == "max" else -searched.best[1]
+    return [
+        {"name": name, "metric": f"best_{work.headline[0]}", "value": value, "n": 1, "unit": "seed"}
+    ]

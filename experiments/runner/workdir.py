@@ -1,0 +1,120 @@
+"""A run's folder: what lies where, whose it is, and that one process at a time works in it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from experiments.runner import config as configs
+
+CONFIG, LOCK = "config.json", ".lock"
+METRICS, TIMING, TENSORBOARD = "metrics.jsonl", "timing.jsonl", "tensorboard"
+CHECKPOINTS, CORRUPT, RESULTS = "checkpoints", "corrupt", "results.json"
+
+
+class WorkdirError(RuntimeError):
+    """A folder that this run may not use: another config's, or in use by another process."""
+
+
+@contextlib.contextmanager
+def claim(workdir: Path, config: ConfigDict) -> Iterator[None]:
+    """Holds a folder for this process, if it may be used for this config; makes it if absent.
+
+    Raises:
+      WorkdirError: it belongs to another config (the message is a diff), or another process holds
+        it. Nothing in it has been touched then.
+    """
+    check_identity(workdir, config)
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        held = (workdir / LOCK).open("a")
+    except OSError as error:
+        raise WorkdirError(f"--workdir {workdir}: cannot be used: {error.strerror}") from error
+    with held as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise WorkdirError(f"{workdir} is in use by another process") from None
+        check_identity(workdir, config)  # again: it may have been claimed while we came here
+        yield
+
+
+def check_identity(workdir: Path, config: ConfigDict) -> None:
+    """Checks that the folder is new, or holds a run of the same config that has not gone too far.
+
+    Raises:
+      WorkdirError: it does not; the message shows what differs.
+    """
+    if workdir.exists() and not workdir.is_dir():
+        raise WorkdirError(
+            f"--workdir {workdir}: expected a folder, or nothing yet; this is a file"
+        )
+    stored = read_config(workdir)
+    if stored is None:
+        leftover = [name for name in (CHECKPOINTS, METRICS) if (workdir / name).exists()]
+        if leftover:
+            raise WorkdirError(f"{workdir} has {leftover[0]} but no {CONFIG}: whose is it?")
+        return
+    differences = configs.diff(stored, config)
+    if differences:
+        lines = "\n  ".join(differences)
+        hint = ""
+        if any(line.startswith("steps:") for line in differences):
+            hint = "\nA schedule of this config reads `steps`, so the run cannot be extended."
+        raise WorkdirError(
+            f"{workdir} holds a run of another config (there -> here):\n  {lines}{hint}\n"
+            "Use another --workdir, or the config that it was made with."
+        )
+    done = max(saved_steps(workdir), default=0)
+    if done > config.steps:
+        raise WorkdirError(f"{workdir} has done {done} steps, more than steps = {config.steps}")
+
+
+def saved_steps(workdir: Path) -> list[int]:
+    """Returns the steps that have a finished checkpoint, ascending."""
+    folder = Path(workdir) / CHECKPOINTS
+    if not folder.is_dir():
+        return []
+    # A checkpoint still being written has a longer name.
+    return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdigit())
+
+
+def read_config(workdir: Path) -> dict[str, Any] | None:
+    """Returns the config that a run's folder belongs to, as nested dicts; None if it is new.
+
+    Raises:
+      WorkdirError: its config.json cannot be read.
+    """
+    path = workdir / CONFIG
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text())["config"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise WorkdirError(f"{path} cannot be read ({error}); mend it or remove it") from error
+
+
+def write_config(workdir: Path, config: ConfigDict) -> None:
+    """Writes config.json, readable and sorted, unless it says the same already."""
+    content = {"digest": configs.digest(config), "config": config.to_dict()}
+    text = json.dumps(content, indent=2, sort_keys=True, default=list) + "\n"
+    path = workdir / CONFIG
+    if not path.exists() or path.read_text() != text:
+        replace_text(path, text)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Writes a file so that at any moment it holds either the old text or the new."""
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

@@ -1,0 +1,1 @@
+"""What drives `search`: its experiments, tables and pictures."""

@@ -1,0 +1,133 @@
+"""Searches of a table of all points, over many seeds: how many samples until the best is found.
+
+    found = [samples_to_best(searcher, reward, best, seed=seed, budget=size) for seed in range(50)]
+    rows = sample_rows("cifar10-alphax", found, command=..., config="c=0.1 form=algorithm")
+
+A sample is a distinct point that the search asked for: one that it asks for again costs nothing, as
+in the thesis (unique valid samples). The best is every point whose reward is the table's largest: a
+tie counts as found. A seed that does not find it within the budget counts as the budget, which is
+then a lower bound: `found` says so, and so do the rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from experiments.report import table as results_table
+from experiments.report.table import Interval
+from search.interface import Outcome, Searcher
+
+
+class Found(NamedTuple):
+    """A search of a table.
+
+    Attributes:
+      samples: distinct points until the best, or the budget.
+      found: whether it was found.
+      best: float64 `[samples]`, the best reward after each distinct point.
+    """
+
+    samples: int
+    found: bool
+    best: Float[np.ndarray, " samples"]
+
+
+def samples_to_best(
+    searcher: Searcher,
+    reward: Callable[[Any], float],
+    best: float,
+    *,
+    seed: int,
+    budget: int,
+    batch_size: int = 1,
+    idle: int = 20_000,
+    trials: int | None = None,
+) -> Found:
+    """Searches until the best is found.
+
+    Args:
+      searcher: over the table's points, which are arrays.
+      reward: a point's.
+      best: the largest reward there is.
+      seed: of the search.
+      budget: distinct points at most.
+      batch_size: trials asked for at once.
+      idle: trials in a row that were all asked for before, after which a search counts as stuck.
+      trials: at most, those asked for before among them; without limit if None.
+    """
+    state, seen, curve = searcher.init(seed), set[bytes](), list[float]()
+    top, repeated, left = -math.inf, 0, math.inf if trials is None else trials
+    while len(seen) < budget and repeated < idle and left > 0 and top < best:
+        state, asked = searcher.ask(state, batch_size)
+        left -= len(asked)
+        values = [float(reward(trial.point)) for trial in asked]
+        for trial, value in zip(asked, values, strict=True):
+            key = np.asarray(trial.point).tobytes()
+            repeated = repeated + 1 if key in seen else 0
+            if repeated or top >= best or len(seen) == budget:
+                continue
+            seen.add(key)
+            top = max(top, value)
+            curve.append(top)
+        outcomes = [
+            Outcome(trial.id, value, "ok") for trial, value in zip(asked, values, strict=True)
+        ]
+        state = searcher.tell(state, outcomes)
+    found = top >= best
+    return Found(len(curve) if found else budget, found, np.array(curve))
+
+
+def median_interval(values: Sequence[float], level: float = 0.95) -> Interval:
+    """The median of independent values, and its interval between two of them (binomial, exact).
+
+    With fewer than 6 values there is none at 95 %, and the least and the largest are given.
+
+    >>> median_interval([1, 2, 3, 4, 5, 6, 7, 8, 9])
+    Interval(value=5.0, low=2.0, high=8.0, n=9)
+    """
+    ordered, n = sorted(float(value) for value in values), len(values)
+    below = [math.comb(n, k) / 2**n for k in range(n + 1)]  # P(k values lie below the median)
+    tail, place = below[0], 0
+    while place + 1 < n // 2 and tail + below[place + 1] <= (1 - level) / 2:
+        place += 1
+        tail += below[place]
+    return Interval(float(np.median(ordered)), ordered[place], ordered[n - 1 - place], n)
+
+
+def sample_rows(
+    name: str,
+    found: Sequence[Found],
+    *,
+    command: str,
+    config: str,
+    seconds: float,
+    seeds: Sequence[int] = (),
+) -> list[dict[str, Any]]:
+    """Three rows of a method: median and mean of the samples, and the part of seeds that found it.
+
+    Args:
+      name: of the rows.
+      found: one a seed.
+      command: measures them again.
+      config: the settings, the form of the bound among them.
+      seconds: for all seeds.
+      seeds: that were run; 0, 1, ... by default.
+    """
+    samples = [each.samples for each in found]
+    part = float(np.mean([each.found for each in found]))
+    known: dict[str, Any] = {
+        "unit": "seed", "command": command, "config": config, "seconds": seconds,
+        "seeds": list(seeds) or list(range(len(found))),
+    }  # fmt: skip
+    return [
+        results_table.row(name, "median_samples_to_best", median_interval(samples), **known),
+        results_table.row(
+            name, "mean_samples_to_best", results_table.mean_interval(samples), **known
+        ),
+        results_table.row(name, "found_fraction", part, n=len(found), **known),
+    ]

@@ -1,0 +1,392 @@
+"""Instances from files: what is read, what lengths come out, and what a broken file is told."""
+
+import importlib
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments.data import instances as reader
+from experiments.data.instances import InstanceError
+
+IN_ORDER = np.array([[0, 1, 2, 3]])
+HEADER = "NAME: four\nTYPE: TSP\nDIMENSION: 4\nEDGE_WEIGHT_TYPE: {}\n"
+# Sides of 1.5, 2.5, 1.5 and 2.5.
+RECTANGLE = "NODE_COORD_SECTION\n1 0 0\n2 1.5 0\n3 1.5 2.5\n4 0 2.5\nEOF\n"
+
+
+def write(folder, text, name="file.tsp", encoding="utf-8"):
+    path = folder / name
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def explicit(form, numbers):
+    head = HEADER.format("EXPLICIT") + f"EDGE_WEIGHT_FORMAT: {form}\n"
+    return head + f"EDGE_WEIGHT_SECTION\n{numbers}\nEOF\n"
+
+
+@pytest.mark.parametrize(
+    ("weight_type", "expected"),
+    [
+        ("EUC_2D", 2 * (2 + 3)),  # x.5 rounds up
+        ("CEIL_2D", 2 * (2 + 3)),
+        ("MAN_2D", 2 * (2 + 3)),
+        ("MAX_2D", 2 * (2 + 3)),
+        ("ATT", 4 * 1),  # sqrt(0.225) = 0.47 and sqrt(0.625) = 0.79, both up to 1
+    ],
+)
+def test_lengths_of_a_rectangle(tmp_path, weight_type, expected):
+    instances = reader.read(write(tmp_path, HEADER.format(weight_type) + RECTANGLE))
+    assert reader.lengths(instances, IN_ORDER).tolist() == [expected]
+    assert reader.euclidean_lengths(instances, IN_ORDER) == pytest.approx([8.0])
+    assert (instances.names, instances.metric, instances.cities) == (("four",), weight_type, 4)
+
+
+@pytest.mark.parametrize(
+    ("weight_type", "diagonal"),
+    [("EUC_2D", 1), ("CEIL_2D", 2), ("MAN_2D", 2), ("MAX_2D", 1), ("ATT", 1)],
+)
+def test_rounding_of_a_unit_diagonal(tmp_path, weight_type, diagonal):
+    text = HEADER.format(weight_type).replace("4", "2") + "NODE_COORD_SECTION\n1 0 0\n2 1 1\n"
+    instances = reader.read(write(tmp_path, text))
+    assert reader.matrix(instances, 0).tolist() == [[0, diagonal], [diagonal, 0]]
+
+
+def test_geographical_distances_in_degrees_and_minutes(tmp_path):
+    # Half a degree of a meridian, given as 0.30 (30 minutes) to 1.00: 6378.388 km * pi / 360.
+    text = HEADER.format("GEO").replace("4", "2") + "NODE_COORD_SECTION\n1 0.30 10\n2 1.00 10\n"
+    instances = reader.read(write(tmp_path, text))
+    assert reader.matrix(instances, 0)[0, 1] == int(6378.388 * math.pi / 360 + 1) == 56
+    assert instances.unit == "km"
+    assert reader.euclidean_lengths(instances, np.array([[0, 1]])) == pytest.approx(
+        [2 * 6371.0 * math.pi / 360], rel=1e-4
+    )
+
+
+def test_lengths_in_space_have_no_plane(tmp_path):
+    cube = "NODE_COORD_SECTION\n1 0 0 0\n2 1 0 0\n3 1 2 0\n4 1 2 2\nEOF\n"
+    instances = reader.read(write(tmp_path, HEADER.format("EUC_3D") + cube))
+    assert reader.lengths(instances, IN_ORDER).tolist() == [1 + 2 + 2 + 3]
+    assert reader.euclidean_lengths(instances, IN_ORDER) is None
+    with pytest.raises(InstanceError, match=r"not planar \(EUC_3D\).*points of the plane"):
+        reader.unit_square(instances)
+
+
+@pytest.mark.parametrize(("weight_type", "expected"), [("MAN_3D", 10), ("MAX_3D", 7)])
+def test_lengths_in_space_by_other_metrics(tmp_path, weight_type, expected):
+    cube = "NODE_COORD_SECTION\n1 0 0 0\n2 1 0 0\n3 1 2 0\n4 1 2 2\nEOF\n"
+    instances = reader.read(write(tmp_path, HEADER.format(weight_type) + cube))
+    assert reader.lengths(instances, IN_ORDER).tolist() == [expected]  # 1 + 2 + 2, and 5 or 2
+
+
+OPTIMAL_TOURS = {  # with TSPLIB's published lengths; burma14 (GEO) is in test_data_geography
+    "gr17": (2085, "1 4 13 7 8 6 17 14 15 3 11 10 2 5 9 12 16"),
+    "att48": (
+        10_628,
+        "1 8 38 31 44 18 7 28 6 37 19 27 17 43 30 36 46 33 20 47 21 32 39 48 5 42 24 10 45 35 4 26 "
+        "2 29 34 41 16 22 3 23 14 25 13 11 12 15 40 9",
+    ),
+    "eil51": (
+        426,
+        "1 22 8 26 31 28 3 36 35 20 2 29 21 16 50 34 30 9 49 10 39 33 45 15 44 42 40 19 41 13 25 "
+        "14 24 43 7 23 48 6 27 51 46 12 47 18 4 17 37 5 38 11 32",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMAL_TOURS)
+def test_optimal_tours_of_tsplib_have_the_published_length(name):
+    """An explicit matrix, ATT and EUC_2D, from TSPLIB's own files."""
+    published, cities = OPTIMAL_TOURS[name]
+    instances = reader.read(Path(__file__).with_name("tsplib") / f"{name}.tsp")
+    tour = np.array([[int(city) - 1 for city in cities.split()]])
+    assert sorted(tour[0].tolist()) == list(range(instances.cities))
+    assert reader.lengths(instances, tour).tolist() == [published]
+
+
+@pytest.mark.parametrize(
+    ("form", "numbers"),
+    [
+        ("FULL_MATRIX", "0 1 2 3\n1 0 4 5\n2 4 0 6\n3 5 6 0"),
+        ("UPPER_ROW", "1 2 3\n4 5\n6"),
+        ("LOWER_ROW", "1\n2 4\n3 5 6"),
+        ("UPPER_DIAG_ROW", "0 1 2 3 0 4 5 0 6 0"),
+        ("LOWER_DIAG_ROW", "0 1 0 2 4\n0 3 5 6 0"),
+        ("UPPER_COL", "1 2 4 3 5 6"),
+        ("LOWER_COL", "1 2 3 4 5 6"),
+        ("UPPER_DIAG_COL", "0 1 0 2 4 0 3 5 6 0"),
+        ("LOWER_DIAG_COL", "0 1 2 3 0 4 5 0 6 0"),
+    ],
+)
+def test_every_form_of_an_explicit_matrix(tmp_path, form, numbers):
+    instances = reader.read(write(tmp_path, explicit(form, numbers)))
+    expected = [[0, 1, 2, 3], [1, 0, 4, 5], [2, 4, 0, 6], [3, 5, 6, 0]]
+    assert reader.matrix(instances, 0).tolist() == expected
+    assert reader.lengths(instances, IN_ORDER).tolist() == [1 + 4 + 6 + 3]
+    assert reader.lengths(instances, np.array([[0, 2, 1, 3]])).tolist() == [2 + 4 + 5 + 3]
+    with pytest.raises(InstanceError, match=r"matrix of weights and no coordinates.*near_optimal"):
+        reader.unit_square(instances)
+
+
+def test_explicit_with_a_picture_is_still_refused_by_the_network(tmp_path):
+    text = explicit("UPPER_ROW", "1 2 3 4 5 6").replace("EOF", "DISPLAY_DATA_SECTION") + (
+        "1 0 0\n2 1 0\n3 1 1\n4 0 1\n"
+    )
+    instances = reader.read(write(tmp_path, text))
+    assert instances.display.tolist() == [[[0, 0], [1, 0], [1, 1], [0, 1]]]
+    assert reader.lengths(instances, IN_ORDER).tolist() == [1 + 4 + 6 + 3]
+    with pytest.raises(InstanceError, match="matrix of weights"):
+        reader.unit_square(instances)
+
+
+def test_asymmetric_weights_follow_the_direction(tmp_path):
+    text = explicit("FULL_MATRIX", "9999 1 2 3 4 9999 5 6 7 8 9999 9 10 11 12 9999")
+    instances = reader.read(write(tmp_path, text.replace("TYPE: TSP", "TYPE: ATSP"), "a.atsp"))
+    assert reader.lengths(instances, IN_ORDER).tolist() == [1 + 5 + 9 + 10]
+    assert reader.lengths(instances, IN_ORDER[:, ::-1]).tolist() == [12 + 8 + 4 + 3]
+
+
+def test_what_other_writers_of_the_format_do(tmp_path):
+    text = (
+        "NAME : odd  \r\nCOMMENT : TYPE: not a type, NAME: not a name\r\nTYPE : TSP (M.~Hofmeister)"
+        "\r\nDIMENSION : 3\r\nBEST_KNOWN : 12\r\nEDGE_WEIGHT_TYPE : EUC_2D\r\n"
+        "NODE_COORD_SECTION :\r\n 30 3.0e+00 0\r\n 10 0 0\r\n\r\n 20 0 -4.0 \r\n EOF"
+    )
+    instances = reader.read(write(tmp_path, text))
+    assert instances.points.tolist() == [[[0, 0], [0, -4], [3, 0]]]  # by the cities' numbers
+    assert reader.lengths(instances, np.array([[0, 1, 2]])).tolist() == [4 + 5 + 3]
+    assert instances.names == ("odd",)
+
+
+TWO = "NODE_COORD_SECTION\n1 0 0\n2 1 1\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("", None, "DIMENSION is missing"),
+        ("hello\n", 1, "expected 'KEYWORD : value'"),
+        (HEADER.format("EUC_2D") + TWO, 7, "ends after 2 of 4 cities"),
+        (HEADER.format("EUC_2D") + TWO + "2 3 3\n", 8, "city 2 is there twice"),
+        (HEADER.format("EUC_2D") + TWO + "3 1\n", 8, "a city's number and 2 coordinates.*'3 1'"),
+        (HEADER.format("EUC_2D") + TWO + "3 1 1 1\n", 8, "2 coordinates"),
+        (HEADER.format("EUC_2D") + TWO + "3 one 1\n", 8, "expected a number, got 'one'"),
+        (HEADER.format("EUC_2D") + TWO + "3 nan 1\n", 8, "expected a number, got 'nan'"),
+        (HEADER.format("EUC_2D") + TWO + "3 0 0\n4 0 0\n5 0 0\n", 10, "more cities than DIMENSION"),
+        (HEADER.format("EUC_2D"), None, "NODE_COORD_SECTION is missing"),
+        (HEADER.format("EUC_3D") + RECTANGLE, 6, "3 coordinates"),
+        (HEADER.format("SPECIAL") + RECTANGLE, 4, "EDGE_WEIGHT_TYPE.*'SPECIAL'"),
+        ("TYPE: CVRP\n" + RECTANGLE, 1, "TYPE: expected one of TSP, ATSP, got 'CVRP'"),
+        ("TYPE: TSP\nDIMENSION: four\n", 2, "DIMENSION.*'four'"),
+        ("TYPE: TSP\nDIMENSION: 0\n", 2, "DIMENSION.*'0'"),
+        ("DIMENSION: 4\n" + RECTANGLE, None, "EDGE_WEIGHT_TYPE is missing"),
+        (explicit("UPPER_ROW", "1 2 3\n4 5"), 8, "ends after 5 of 6 weights"),
+        (explicit("UPPER_ROW", "1 2 3\n4 5\n6 7"), 9, "more weights than UPPER_ROW has"),
+        (explicit("UPPER_ROW", "1 2 3\n4 x"), 8, "expected a number, got 'x'"),
+        (explicit("UPPER_ROW", "1 2 3\n4 -5 6"), 8, "at least 0, got -5"),
+        (explicit("SPIRAL", "1 2 3\n4 5 6"), 5, "EDGE_WEIGHT_FORMAT.*'SPIRAL'"),
+        (HEADER.format("EUC_2D") + "FIXED_EDGES_SECTION\n1 2\n-1\n" + RECTANGLE, 5, "fixed edges"),
+    ],
+)
+def test_a_broken_tsplib_file_names_the_line(tmp_path, text, line, message):
+    path = write(tmp_path, text)
+    with pytest.raises(InstanceError, match=message) as caught:
+        reader.read(path)
+    assert str(caught.value).startswith(f"{path}: " if line is None else f"{path}:{line}: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "points", "labels"),
+    [
+        ("0,1\n2,3\n", [[0, 1], [2, 3]], None),
+        ("x,y\n0,1\n2,3\n", [[0, 1], [2, 3]], None),
+        ("# made by hand\n\nY;X;City\n1;0;A\n3;2;B\n", [[0, 1], [2, 3]], ("A", "B")),
+        ("y\tx\tother\n1\t0\t9\n", [[0, 1]], None),
+        (" x , y \r\n 0 , 1 \r\n", [[0, 1]], None),
+        ("\ufeffx,y\n0,1\n", [[0, 1]], None),
+        ('name,x,y\n"Washington, D.C.",0,1\n', [[0, 1]], ("Washington, D.C.",)),
+    ],
+)
+def test_points_of_the_plane(tmp_path, text, points, labels):
+    instances = reader.read(write(tmp_path, text, "points.csv"))
+    assert instances.points.tolist() == [points]
+    assert instances.coords.tolist() == [points]
+    assert instances.labels == labels
+    assert (instances.metric, instances.unit, instances.names) == ("EUCLIDEAN", "", ("points",))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Paris,48.86,2.35\nBerlin,52.52,13.40\n",
+        "name,lat,lon\nParis,48.86,2.35\nBerlin,52.52,13.40\n",
+        "lng,country,latitude,city\n2.35,France,48.86,Paris\n13.40,Germany,52.52,Berlin\n",
+    ],
+)
+def test_cities_of_the_globe(tmp_path, text):
+    instances = reader.read(write(tmp_path, text, "cities.csv"))
+    assert instances.labels == ("Paris", "Berlin")
+    assert instances.points.tolist() == [[[48.86, 2.35], [52.52, 13.40]]]
+    there_and_back = np.array([[0, 1]])
+    assert reader.lengths(instances, there_and_back) == pytest.approx([2 * 878], rel=0.002)
+    assert reader.euclidean_lengths(instances, there_and_back) == pytest.approx(
+        reader.lengths(instances, there_and_back), rel=0.001
+    )
+    east_and_north = instances.coords[0, 1] - instances.coords[0, 0]
+    assert (east_and_north > 0).all()
+
+
+def test_the_globe_is_round(tmp_path):
+    # Across the date line; on the 60th parallel a degree is half a degree of a meridian.
+    text = "lat,lon\n60,179.5\n60,-179.5\n"
+    instances = reader.read(write(tmp_path, text, "fiji.csv"))
+    degree = 6371.0 * math.pi / 180
+    assert reader.lengths(instances, np.array([[0, 1]])) == pytest.approx([degree], rel=1e-4)
+    assert reader.matrix(instances, 0)[0, 1] == pytest.approx(degree / 2, rel=1e-4)
+    planar = reader.euclidean_lengths(instances, np.array([[0, 1]]))
+    assert planar == pytest.approx([degree], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("", None, "holds no city"),
+        ("# nothing\n", None, "holds no city"),
+        ("x,y\n", 1, "a header and no city"),
+        ("x,y\n0,1\n0,one\n", 3, "column 2: expected a number, got 'one'"),
+        ("0,1\n\n0,inf\n", 3, "column 2: expected a number"),
+        ("x,y\n0\n", 2, "expected 2 columns or more, got 1"),
+        ("a,b\n0,1\n", 1, "expected columns x and y, or latitude and longitude.*'a,b'"),
+        ("1,2,3\n", 1, "expected x,y or name,latitude,longitude, or a header.*'1,2,3'"),
+        ("A,100,2\n", 1, "latitude in .*100 and 2; a header name,x,y"),
+    ],
+)
+def test_a_broken_csv_names_the_line(tmp_path, text, line, message):
+    path = write(tmp_path, text, "points.csv")
+    with pytest.raises(InstanceError, match=message) as caught:
+        reader.read(path)
+    assert str(caught.value).startswith(f"{path}: " if line is None else f"{path}:{line}: ")
+
+
+def test_text_of_another_encoding_names_the_line(tmp_path):
+    path = write(tmp_path, "Paris,48.86,2.35\nZürich,47.38,8.54\n", "a.csv", "latin-1")
+    with pytest.raises(InstanceError, match=r"a\.csv:2: expected text in UTF-8"):
+        reader.read(path)
+
+
+def test_many_instances_of_an_array(tmp_path):
+    array = np.random.default_rng(0).uniform(size=(3, 6, 2))
+    np.save(tmp_path / "many.npy", array)
+    instances = reader.read(tmp_path / "many.npy")
+    assert instances.names == ("many[0]", "many[1]", "many[2]")
+    tours = np.stack([np.random.default_rng(i).permutation(6) for i in range(3)])
+    for index, (coords, tour) in enumerate(zip(array, tours, strict=True)):
+        steps = coords[tour] - coords[np.roll(tour, -1)]
+        expected = np.sqrt((steps**2).sum(axis=1)).sum()
+        assert reader.lengths(instances, tours)[index] == pytest.approx(expected, abs=1e-12)
+        distances = reader.matrix(instances, index)
+        assert distances[tour, np.roll(tour, -1)].sum() == pytest.approx(expected)
+    two = reader.first(instances, 2)
+    assert two.names == instances.names[:2]
+    assert reader.lengths(two, tours[:2]) == pytest.approx(reader.lengths(instances, tours)[:2])
+
+
+def test_one_instance_of_an_array(tmp_path):
+    np.save(tmp_path / "one.npy", np.arange(10).reshape(5, 2))
+    instances = reader.read(tmp_path / "one.npy")
+    assert instances.coords.shape == (1, 5, 2)
+    assert instances.coords.dtype == np.float64
+    assert instances.names == ("one",)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((2, 3, 4)), r"expected shape \[instances, cities, 2\], got \[2, 3, 4\]"),
+        (np.zeros((0, 3, 2)), "expected shape"),
+        (np.zeros(4), "expected shape"),
+        (np.zeros((1, 3, 2), complex), "real numbers, got complex128"),
+        (np.array([[{}, {}]]), "not an array of numbers"),
+    ],
+)
+def test_a_wrong_array_is_explained(tmp_path, array, message):
+    np.save(tmp_path / "a.npy", array, allow_pickle=True)
+    with pytest.raises(InstanceError, match=message):
+        reader.read(tmp_path / "a.npy")
+
+
+def test_a_number_that_is_none_is_located(tmp_path):
+    array = np.zeros((4, 5, 2))
+    array[2, 3, 1] = np.nan
+    np.save(tmp_path / "a.npy", array)
+    with pytest.raises(InstanceError, match="instance 2, city 3"):
+        reader.read(tmp_path / "a.npy")
+
+
+def test_a_torn_array_is_explained(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((4, 5, 2)))
+    path = tmp_path / "a.npy"
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(InstanceError, match="not an array of numbers"):
+        reader.read(path)
+
+
+def test_no_file_a_folder_and_an_unknown_suffix(tmp_path):
+    with pytest.raises(InstanceError, match=r"none\.tsp: no such file"):
+        reader.read(tmp_path / "none.tsp")
+    with pytest.raises(InstanceError, match="is not a file"):
+        reader.read(tmp_path)
+    with pytest.raises(InstanceError, match=r"\.tsp, \.atsp, \.csv"):
+        reader.read(write(tmp_path, "", "a.json"))
+
+
+def test_a_missing_parser_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tsplib95", None)
+    with pytest.raises(ImportError, match=r'pip install "ncolab\[solve\]"'):
+        reader.read(write(tmp_path, HEADER.format("EUC_2D") + RECTANGLE))
+
+
+class TestUnitSquare:
+    def of(self, folder, points):
+        np.save(folder / "a.npy", np.asarray(points, float))
+        return reader.unit_square(reader.read(folder / "a.npy"))
+
+    def test_one_scale_for_both_axes_and_the_shorter_side_centred(self, tmp_path):
+        square = self.of(tmp_path, [[100, 10], [300, 10], [200, 60]])
+        assert square.dtype == np.float32
+        np.testing.assert_allclose(square[0], [[0, 0.375], [1, 0.375], [0.5, 0.625]], atol=1e-7)
+
+    def test_instances_of_the_unit_square_are_left_alone(self, tmp_path):
+        points = np.random.default_rng(1).uniform(size=(5, 20, 2))
+        np.testing.assert_array_equal(self.of(tmp_path, points), points.astype(np.float32))
+
+    def test_a_cluster_within_the_unit_square_is_spread(self, tmp_path):
+        square = self.of(tmp_path, [[0.10, 0.2], [0.12, 0.2], [0.11, 0.21]])
+        assert np.ptp(square[0], axis=0) == pytest.approx([1.0, 0.5], abs=1e-5)
+
+    def test_each_instance_for_itself(self, tmp_path):
+        one, two = np.random.default_rng(2).uniform(size=(2, 4, 2))
+        square = self.of(tmp_path, [one, 50 * two])
+        np.testing.assert_array_equal(square[0], one.astype(np.float32))
+        assert (square >= 0).all()
+        assert (square <= 1).all()
+
+    def test_coincident_cities(self, tmp_path):
+        np.testing.assert_array_equal(self.of(tmp_path, np.full((3, 2), 7.0)), 0.5)
+
+
+def test_bundled_cities():
+    folder = importlib.import_module("experiments.data").__path__[0]
+    instances = reader.read(f"{folder}/bundled/cities.csv")
+    assert len(instances.labels) == instances.cities > 40
+    assert instances.metric == "GREAT_CIRCLE"
+    square = reader.unit_square(instances)[0]
+    city = dict(zip(instances.labels, square, strict=True))
+    assert city["Lisbon"][0] < city["Paris"][0] < city["Warsaw"][0]
+    assert city["Athens"][1] < city["Paris"][1] < city["Stockholm"][1]
+    tour = np.arange(instances.cities)[None]
+    planar, round_ = reader.euclidean_lengths(instances, tour), reader.lengths(instances, tour)
+    assert planar == pytest.approx(round_, rel=0.01)

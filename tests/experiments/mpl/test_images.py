@@ -1,0 +1,185 @@
+"""Image classification through the runner: splits, stages, every method, stop and resume."""
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.mpl import config as mpl_config
+from experiments.mpl import images as mpl_images
+from experiments.mpl import splits as mpl_splits
+from experiments.mpl import stages as mpl_stages
+from experiments.runner import config as configs
+from experiments.runner.config import ConfigError
+from experiments.runner.loop import train
+from tests.experiments.runner.short_runs import ONE, same_states, stop_after
+
+pytest.importorskip("sklearn")
+
+SMALL = {
+    "model.name": "perceptron",
+    "model.depth": "1",
+    "model.width": "8",
+    "augment.operations": "svhn",
+    "augment.num_ops": "1",
+    "eval.images": "32",
+}
+
+
+def small(name="meta", **overrides):
+    pairs = SMALL | {key.replace("__", "."): str(value) for key, value in overrides.items()}
+    return configs.load(f"mpl/{name}:digits,smoke", list(pairs.items()))
+
+
+def _arrays(count=20, test=6):
+    images = np.arange(count, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 1), np.uint8)
+    labels = (np.arange(count) % 4).astype(np.int32)
+    return {
+        "train_images": images,
+        "train_labels": labels,
+        "test_images": images[:test],
+        "test_labels": labels[:test],
+    }
+
+
+def test_split_in_the_order_of_the_files():
+    found = mpl_splits.split(_arrays(), labelled=4, reserved=5)
+    assert found.labelled[:, 0, 0, 0].tolist() == [5, 6, 7, 8]
+    assert found.labels.tolist() == [1, 2, 3, 0]
+    assert found.unlabelled[:, 0, 0, 0].tolist() == list(range(9, 20))
+    assert found.classes == 4
+    same = mpl_splits.split(_arrays(), labelled=4, reserved=5, same=True)
+    assert np.array_equal(same.unlabelled, same.labelled)
+    whole = mpl_splits.split(_arrays(), labelled=4, reserved=5, all_labels=True)
+    assert len(whole.labelled) == 20
+    with pytest.raises(ConfigError, match=r"data\.labelled"):
+        mpl_splits.split(_arrays(), labelled=15, reserved=5)
+
+
+def test_cifar10_4k_has_the_seeds_numbers():
+    arrays = _arrays(50_000)
+    found = mpl_splits.split(arrays, labelled=4000, reserved=5000)
+    assert (len(found.labelled), len(found.unlabelled)) == (4000, 41_000)
+    assert np.array_equal(found.labels, arrays["train_labels"][5000:9000])
+
+
+def test_shards_of_imagenet():
+    first = mpl_splits.in_shards(1_281_167, 0, 102)
+    assert first[0] == 0
+    assert abs(len(first) - 128_000) < 500
+    last = mpl_splits.in_shards(1_281_167, 1004, 20)
+    assert last[-1] == 1_281_166
+    assert abs(len(last) - 25_000) < 100
+    whole = [mpl_splits.in_shards(1000, shard, 1, shards=7) for shard in range(7)]
+    assert [index for part in whole for index in part] == list(range(1000))
+    with pytest.raises(ValueError, match="count"):
+        mpl_splits.in_shards(1000, 1000, 25)
+
+
+def test_top_images_of_each_class():
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.45, 0.55]])
+    assert mpl_splits.top_of_each_class(probabilities, 1).tolist() == [0, 1]
+    assert mpl_splits.top_of_each_class(probabilities, 2).tolist() == [0, 1, 2, 3]
+    assert mpl_splits.top_of_each_class(probabilities, 9).tolist() == [0, 1, 2, 3]
+
+
+def test_digits_are_stretched_to_bytes():
+    images = np.array([[0, 8, 16]], np.uint8)
+    assert mpl_splits.as_bytes(images, 16).tolist() == [[0, 128, 255]]
+    assert mpl_splits.top_value("digits") == 16
+    assert mpl_splits.top_value("cifar10") == 255
+
+
+NAMES = ("supervised", "pseudo_labels", "noisy_student", "uda", "fixmatch", "meta", "reduced")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_method_trains_and_gives_its_rows(name, tmp_path):
+    config = small(name)
+    experiment = mpl_images.build(config)
+    done = train(experiment, config, tmp_path / "run", devices=ONE)
+    rows = experiment.finish(done.states[0], tmp_path / "run")
+    last = {"meta": "mpl_uda"}.get(name, name)
+    assert rows[-1]["name"] == last
+    assert all(0 <= row["value"] <= 100 for row in rows)
+    stages = {"pseudo_labels": 2, "noisy_student": 3, "meta": 2, "reduced": 3}.get(name, 1)
+    assert len(done.states[0].stages) == stages
+    assert int(done.states[0].step) == config.steps
+
+
+def test_targets_are_the_first_stages_distributions():
+    config = small("pseudo_labels")
+    experiment = mpl_images.build(config)
+    state = experiment.init(jax.random.key(0))
+    assert not np.any(state.targets)
+    after = experiment.phases[1].enter(state)
+    np.testing.assert_allclose(np.sum(after.targets, axis=1), 1.0, rtol=1e-5)
+    assert len(after.targets) == 1500 - 20
+    batch = experiment.phases[1].batch(experiment.phases[1].data, jax.random.key(1), 0)
+    assert batch["labelled"].shape == (8, 8, 8, 1)
+    assert float(np.abs(batch["strong"]).max()) <= 1.0
+    assert np.asarray(batch["rows"]).max() < 1480
+
+
+def test_finetuning_starts_from_the_student():
+    config = small("meta")
+    experiment = mpl_images.build(config)
+    state = experiment.init(jax.random.key(0))
+    after = experiment.phases[1].enter(state)
+    for one, other in zip(
+        *map(jax.tree.leaves, (after.stages[0].student.params, after.stages[1].params)), strict=True
+    ):
+        assert np.array_equal(one, other)
+
+
+def test_stages_take_turns():
+    stages = [mpl_stages.Stage("a", None, 3, None), mpl_stages.Stage("b", None, 2, None)]
+    assert [mpl_stages.active(stages, step) for step in (0, 3, 4, 5, 9)] == [0, 0, 1, 1, 1]
+
+
+def test_a_stopped_run_ends_the_same(tmp_path):
+    config = small("pseudo_labels")
+    whole = train(mpl_images.build(config), config, tmp_path / "whole", devices=ONE)
+    parts = tmp_path / "parts"
+    for dispatches in (1, 2):  # within the teacher's stage, and in its student's
+        stopped = train(
+            mpl_images.build(config), config, parts, devices=ONE, stop=stop_after(dispatches)
+        )
+        assert stopped.stopped
+    rest = train(mpl_images.build(config), config, parts, devices=ONE)
+    assert not rest.stopped
+    assert same_states(whole.states[0], rest.states[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("meta", "method", "teach"),
+        ("meta", "meta.feedback", "cosin"),
+        ("supervised", "stages.teacher", 5),
+        ("pseudo_labels", "stages.teacher", 0),
+        ("uda", "stages.finetune", 5),
+        ("uda", "uda.temperature", 0.0),
+        ("meta", "warmup", 40),
+        ("meta", "model.name", "vgg"),
+    ],
+)
+def test_bad_settings_name_their_key(name, key, value):
+    with pytest.raises(ConfigError, match=key.rpartition(".")[2] if key != "warmup" else "steps"):
+        mpl_images.build(small(name, **{key: value}))
+
+
+def test_tables_of_hyperparameters_reach_the_paper_configs():
+    meta = configs.load("mpl/meta:cifar10,paper")
+    assert (meta.student.learning_rate, meta.teacher.learning_rate) == (0.3, 0.125)
+    assert (meta.student.dropout, meta.teacher.dropout) == (0.35, 0.5)
+    assert (meta.uda.factor, meta.uda.temperature) == (1.0, 0.8)
+    assert (meta.smoothing, meta.warmup, meta.weight_decay) == (0.1, 2000, 0.0005)
+    assert meta.steps == 1_001_000
+    assert (meta.finetune.learning_rate, meta.finetune.batch_size) == (1e-5, 512)
+    uda = configs.load("mpl/uda:svhn,paper")
+    assert (uda.uda.factor, uda.uda.temperature, uda.student.dropout) == (1.0, 0.8, 0.6)
+    assert uda.augment.operations == "svhn"
+    plain = configs.load("mpl/pseudo_labels:svhn,paper")
+    assert (plain.pseudo.threshold, plain.student.learning_rate) == (0.975, 0.05)
+    assert plain.weight_decay == 0.001
+    assert mpl_config.printed("mpl", "imagenet")["uda_factor"] == 16.0

@@ -1,0 +1,97 @@
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.nco import decoding as solution_search
+from experiments.nco import methods as nco_methods
+from experiments.nco import training as pointer_training
+from experiments.nco.methods import Options
+from experiments.report import rows
+from experiments.report import table as results_table
+from experiments.runner import pretrained
+from nco import pointer
+
+
+def test_a_saved_model_loads_from_its_file_and_its_workdir(tmp_path):
+    params = pointer.init(jax.random.key(0), embed=4, hidden=4)
+    path = pretrained.save(tmp_path / "model.npz", params, {"model": {"clip": 10.0}}, {"step": 3})
+    for name in (path, tmp_path):
+        loaded = pretrained.load(name)
+        assert jax.tree.structure(loaded.params) == jax.tree.structure(params)
+        jax.tree.map(np.testing.assert_array_equal, loaded.params, params)
+        assert loaded.config == {"model": {"clip": 10.0}}
+        assert loaded.meta == {"step": 3}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model.json", "model.npz"]
+
+
+def test_a_missing_or_foreign_model_is_refused_with_the_choices(tmp_path):
+    with pytest.raises(LookupError, match=r"expected a workdir with model\.npz"):
+        pretrained.load("nco/nothing")
+    (tmp_path / "model.json").write_text(json.dumps({"config": {}, "meta": {}}))
+    np.savez(tmp_path / "model.npz", bad=np.array([{}], dtype=object))  # would need pickle
+    with pytest.raises(ValueError, match="expected a model"):
+        pretrained.load(tmp_path)
+    whole = (tmp_path / "model.npz").read_bytes()
+    for damaged in (whole[:100], b""):
+        (tmp_path / "model.npz").write_bytes(damaged)
+        with pytest.raises(ValueError, match="expected a model"):
+            pretrained.load(tmp_path)
+
+
+def test_a_run_without_its_model_says_why(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(LookupError, match="this run has not ended yet"):
+        pretrained.load(tmp_path)
+    for seed in (0, 1):
+        pretrained.save(tmp_path / f"seed_{seed}" / "model.npz", {"w": np.ones(2)}, {}, {})
+    with pytest.raises(LookupError, match="its seeds have one each: seed_0, seed_1"):
+        pretrained.load(tmp_path)
+
+
+def test_every_shipped_model_loads():
+    for name in pretrained.shipped():
+        assert pretrained.load(name).params
+
+
+@pytest.mark.parametrize("name", [n for n in pretrained.shipped() if n.startswith("nco/")])
+def test_a_shipped_model_decodes_as_well_as_its_recorded_row_says(name):
+    """Greedy decoding of the first public instances, against their optima and the row's gap."""
+    loaded = pretrained.load(name)
+    task = nco_methods.task_of(loaded.config)
+    group = "tsp" if task.sign < 0 else "knapsack"
+    rows = results_table.read_table(results_table.table_path(f"nco/{group}")).rows
+    recorded = {row["metric"]: row for row in rows if row["name"] == f"{task.name}-greedy"}
+    count = 64 if task.items <= 50 else 16
+    instances = pointer_training.public_instances(task.items, count)
+    found = solution_search.greedy(solution_search.of(loaded, name), instances)
+    reached = nco_methods.score(task, instances, found.actions)
+    best = nco_methods.baselines(task, Options())["optimal"].solve(instances).values
+    gap = nco_methods.gap_percent(task, reached, best)
+    error = gap.std(ddof=1) / np.sqrt(count)
+    assert abs(gap.mean() - recorded["gap_percent"]["value"]) < 3 * error
+    # An untrained network's tours are twice as long and more, its knapsacks a third worse.
+    assert gap.mean() < {"tsp20": 3, "tsp50": 9, "tsp100": 17}.get(task.name, 0.5)
+    if name == "nco/tsp20":
+        assert reached.mean() < 3.97
+
+
+def test_a_run_is_shipped_with_how_it_was_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrained, "SHIPPED", tmp_path / "shipped")
+    run = tmp_path / "run"
+    params = pointer.init(jax.random.key(0), embed=4, hidden=4)
+    pretrained.save(run / "model.npz", params, {"model": {}}, {"step": 3})
+    with pytest.raises(ValueError, match="expected a finished run"):
+        pretrained.ship(run, "nco/tsp4")
+    known = {"command": "python -m experiments.run", "seeds": [0], "seconds": 1.5}
+    known |= {"machine": "CPU, 2 cores", "commit": "abc"}
+    row = rows.complete({"name": "tsp4-greedy", "metric": "tour_length", "value": 2.5}, known)
+    rows.write(run / "results.json", "t", [row])
+    with pytest.raises(ValueError, match="expected ROOM/MODEL"):
+        pretrained.ship(run, "../tsp4")
+    pretrained.ship(run, "nco/tsp4")
+    assert pretrained.shipped() == ["nco/tsp4"]
+    loaded = pretrained.load("nco/tsp4")
+    jax.tree.map(np.testing.assert_array_equal, loaded.params, params)
+    assert loaded.meta == {"step": 3, **known, "results": {"tsp4-greedy tour_length": 2.5}}
