@@ -15,41 +15,27 @@ import difflib
 import importlib
 import importlib.util
 import os
-import shlex
 import signal
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from experiments.runner import config as configs
-from experiments.runner.config import ConfigError
+from experiments.runner.checks import ConfigError
+from experiments.runner.command import FAILED, INTERRUPTED, Parser, command, command_line
 from experiments.runner.experiment import Experiment, Search
-from experiments.runner.workdir import RESULTS, TIMING, WorkdirError, check_identity
+from experiments.runner.workdir import RESULTS, TIMING, check_identity, read_results, write_results
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("nco", "placement", "enas", "mpl", "search", "parallel", "experiments")
-BAD_USAGE, FAILED, INTERRUPTED = 2, 1, 130
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what was wrong and what there is, on exit code 2."""
-
-    def error(self, message: str) -> NoReturn:
-        print(f"error: {message}\nTry --help, or --list for the configs.", file=sys.stderr)
-        raise SystemExit(BAD_USAGE)
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[tuple[str, str]]]:
     """Splits a command line into flags and the overrides of the config, `--config.x.y=value`."""
-    parser = Parser(
-        prog="python -m experiments.run",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser("experiments.run", __doc__, "Try --help, or --list for the configs.")
     add = parser.add_argument
     add(
         "--config",
@@ -116,38 +102,30 @@ def _take_overrides(
     return overrides, rest
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@command
+def main(words: Sequence[str]) -> int:
     """Runs the command line and returns the exit code."""
-    flags, overrides = parse(sys.argv[1:] if arguments is None else arguments)
+    flags, overrides = parse(words)
     if flags.list:
         show_list()
         return 0
+    check_packages()
+    config = configs.load(flags.config, overrides)
+    if flags.workdir is not None and not flags.dry_run:
+        check_identity(flags.workdir, config)
     try:
-        check_packages()
-        config = configs.load(flags.config, overrides)
-        if flags.workdir is not None and not flags.dry_run:
-            check_identity(flags.workdir, config)
-        code = run(flags, config)
-    except (ConfigError, WorkdirError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = BAD_USAGE
-    except ImportError as error:
-        if "ncolab[" not in str(error):  # not one of our extras
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        code = BAD_USAGE
-    if "jax" in sys.modules:
-        from experiments.runner import distributed
+        return run(flags, config)
+    finally:
+        if "jax" in sys.modules:
+            from experiments.runner import distributed
 
-        distributed.leave()
-    return code
+            distributed.leave()
 
 
 def run(flags: argparse.Namespace, config: Any) -> int:
     """Builds what the config names and trains it, or describes it."""
     if config.deterministic:
         set_deterministic()
-    from experiments.data.registry import MissingDataset
     from experiments.runner import distributed
     from experiments.runner.checkpoint import CheckpointError
     from experiments.runner.nonfinite import NonFiniteError
@@ -155,13 +133,9 @@ def run(flags: argparse.Namespace, config: Any) -> int:
     if flags.cpu_devices is not None:
         distributed.make_cpu_devices(flags.cpu_devices)
     distributed.join(flags.coordinator, flags.process_id, flags.num_processes)
-    try:
-        work = build(config)
-        if isinstance(work, Experiment) and work.prepare is not None and not flags.dry_run:
-            work.prepare()
-    except MissingDataset as error:
-        print(f"error: {error}", file=sys.stderr)
-        return BAD_USAGE
+    work = build(config)
+    if isinstance(work, Experiment) and work.prepare is not None and not flags.dry_run:
+        work.prepare()
     devices = distributed.pick_devices(flags.devices)
     if flags.dry_run:
         from experiments.runner.dry_run import describe
@@ -192,7 +166,7 @@ def train(flags: argparse.Namespace, config: Any, experiment: Any, devices: list
         )
     if done.stopped:
         if distributed.is_first():
-            print(f"saved at step {done.step} of {config.steps}; resume with:\n  {command()}")
+            print(f"saved at step {done.step} of {config.steps}; resume with:\n  {this_command()}")
         return INTERRUPTED if signals.received == signal.SIGINT else 0
     finish(flags, config, experiment, done)
     return 0
@@ -204,7 +178,7 @@ def finish(flags: argparse.Namespace, config: Any, experiment: Any, done: Any) -
     from experiments.runner import distributed, metrics
 
     path = flags.workdir / RESULTS
-    if experiment.finish is not None and rows.read(path).get("step") != done.step:
+    if experiment.finish is not None and read_results(path).get("step") != done.step:
         each = []
         for index, state in enumerate(done.states):
             several = len(done.states) > 1
@@ -215,17 +189,17 @@ def finish(flags: argparse.Namespace, config: Any, experiment: Any, done: Any) -
             each.append(experiment.finish(state, folder))
         found = rows.over_seeds(each) if len(each) > 1 else list(each[0])
         known = {
-            "command": command(),
+            "command": this_command(),
             "config": flags.config,
             "seeds": [config.seed + index for index in range(config.num_seeds)],
-            "machine": rows.machine(),
-            "commit": rows.commit(),
+            "machine": rows.here(),
+            "commit": rows.checkout(),
         }
         if distributed.is_first():
             timing = metrics.read(flags.workdir / TIMING)
             known["seconds"] = round(sum(record["seconds"] for record in timing), 3)
             found = [rows.complete(row, known) for row in found]
-            rows.write(path, flags.config, found, step=done.step)
+            write_results(path, flags.config, found, step=done.step)
     if distributed.is_first():
         report(flags.workdir, done.step, path)
 
@@ -233,11 +207,10 @@ def finish(flags: argparse.Namespace, config: Any, experiment: Any, done: Any) -
 def report(workdir: Path, step: int, results: Path) -> None:
     """Prints the result table, if any, and the paths of what was written."""
     from experiments.report import markdown as markdown_tables
-    from experiments.report import rows
 
     print(f"done: {step} steps")
-    if results.exists() and rows.read(results)["rows"]:
-        print(f"\n{markdown_tables.markdown(rows.read(results)['rows'])}\n")
+    if results.exists() and read_results(results)["rows"]:
+        print(f"\n{markdown_tables.markdown(read_results(results)['rows'])}\n")
     for entry in sorted(workdir.iterdir()):
         if not entry.name.startswith("."):
             print(f"  {entry}")
@@ -306,9 +279,9 @@ def set_deterministic() -> None:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
 
 
-def command() -> str:
+def this_command() -> str:
     """Returns this process's command line, to be given again."""
-    return shlex.join(["python", "-m", "experiments.run", *sys.argv[1:]])
+    return command_line("experiments.run", sys.argv[1:])
 
 
 class Signals:

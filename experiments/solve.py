@@ -22,23 +22,31 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import math
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from experiments.data import instances as reader
-from experiments.data.instances import InstanceError, Instances
+from experiments.data.instances import Instances
 from experiments.nco.solved import Solved, draw, record, table
+from experiments.runner.checks import UserError
+from experiments.runner.command import (
+    FAILED,
+    INTERRUPTED,
+    Parser,
+    command,
+    natural,
+    positive,
+    whole,
+)
 
 NETWORK = ("greedy", "sample", "active")
 SOLVERS = ("near_optimal", "or_tools", "christofides", "nearest_neighbour", "exact")
 COMPARED = "near_optimal"
-FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
 # Options that belong to one method, and their defaults; None depends on the model.
 DEFAULTS: dict[str, dict[str, float | None]] = {
     "sample": {"samples": 1280, "temperature": None},
@@ -47,26 +55,9 @@ DEFAULTS: dict[str, dict[str, float | None]] = {
 FROM_SCRATCH_RATE = 1e-3  # learning rate of an untrained network: the seed's, in training
 
 
-class UsageError(ValueError):
-    """What was asked cannot be done; found before any work starts."""
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what was wrong, on exit code 2."""
-
-    def error(self, message: str) -> NoReturn:
-        print(f"error: {message}\nTry --help.", file=sys.stderr)
-        raise SystemExit(BAD_USAGE)
-
-
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Reads the command line; options that do not depend on the model have their defaults."""
-    parser = Parser(
-        prog="python -m experiments.solve",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser("experiments.solve", __doc__)
     add = parser.add_argument
     add("file", metavar="FILE", type=Path, help="the instances")
     add(
@@ -80,27 +71,27 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         default="greedy",
         help="of the network: greedy (default), sample, active; or a solver, without --model",
     )
-    add("--samples", metavar="K", type=_whole, help="sample: tours drawn, the best kept (1280)")
+    add("--samples", metavar="K", type=whole, help="sample: tours drawn, the best kept (1280)")
     add(
         "--temperature",
         metavar="T",
-        type=_positive,
+        type=positive,
         help="sample: above 1 is bolder (the T* recorded for the model, or its finish.temperature; "
         "with more cities than in training, at most 1)",
     )
-    add("--steps", metavar="N", type=_whole, help="active: updates an instance (200)")
-    add("--batch", metavar="B", type=_whole, help="active: tours an update (128)")
+    add("--steps", metavar="N", type=whole, help="active: updates an instance (200)")
+    add("--batch", metavar="B", type=whole, help="active: tours an update (128)")
     add(
         "--learning_rate",
         metavar="R",
-        type=_positive,
+        type=positive,
         help="active: of Adam (the model's finish.search_rate, or 1e-5; with --model random "
         f"{FROM_SCRATCH_RATE:g})",
     )
-    add("--seed", metavar="S", type=_natural, default=0, help="of all sampling (0)")
-    add("--first", metavar="N", type=_whole, help="solve the first N instances of the file only")
+    add("--seed", metavar="S", type=natural, default=0, help="of all sampling (0)")
+    add("--first", metavar="N", type=whole, help="solve the first N instances of the file only")
     add("--compare", action="store_true", help="also find near-optimal tours, and show the gap")
-    add("--processes", metavar="P", type=_whole, help="for the solvers (all cores, at most 8)")
+    add("--processes", metavar="P", type=whole, help="for the solvers (all cores, at most 8)")
     add("--json", metavar="OUT.json", type=Path, help="write lengths and tours")
     add("--picture", metavar="OUT.png", type=Path, help="draw tours (.png, .svg, .pdf)")
     add("--quiet", action="store_true", help="no progress bar")
@@ -120,38 +111,16 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return flags
 
 
-def _whole(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return int(text)
-
-
-def _natural(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to 2^32-1, got {text!r}")
-    return int(text)
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return value
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
+@command
+def main(words: Sequence[str]) -> int:
     """Runs the command line and returns the exit code."""
-    flags = parse(sys.argv[1:] if arguments is None else arguments)
+    flags = parse(words)
     try:
         instances = reader.read(flags.file)
         instances = instances if flags.first is None else reader.first(instances, flags.first)
         find = prepare(flags, instances)
-    except (UsageError, InstanceError, ImportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return BAD_USAGE
+    except OSError as error:
+        raise UserError(str(error)) from error
     try:
         found = find()
         compared = solve(COMPARED, instances, flags) if flags.compare else None
@@ -185,19 +154,19 @@ def prepare(flags: argparse.Namespace, instances: Instances) -> Callable[[], Sol
     """Checks everything that can be checked before the work; returns the work.
 
     Raises:
-        UsageError: if an output, the instances or the model do not allow what was asked.
+        UserError: if an output, the instances or the model do not allow what was asked.
         InstanceError: if a network was asked for, and the instances have no coordinates.
         ImportError: if a library is missing.
     """
     for flag in ("json", "picture"):
         path = getattr(flags, flag)
         if path is not None and path.resolve() == flags.file.resolve():
-            raise UsageError(f"--{flag} {path}: this is the file of the instances")
+            raise UserError(f"--{flag} {path}: this is the file of the instances")
         if path is not None and (path.is_dir() or not path.parent.is_dir()):
             problem = "is a folder" if path.is_dir() else f"there is no folder {path.parent}"
-            raise UsageError(f"--{flag} {path}: {problem}")
+            raise UserError(f"--{flag} {path}: {problem}")
     if flags.json is not None and flags.json.suffix.lower() != ".json":
-        raise UsageError(f"--json {flags.json}: expected a file that ends in .json")
+        raise UserError(f"--json {flags.json}: expected a file that ends in .json")
     if flags.picture is not None:
         _check_picture(flags.picture, instances)
     solvers = {flags.method} & set(SOLVERS) | ({COMPARED} if flags.compare else set())
@@ -211,7 +180,7 @@ def prepare(flags: argparse.Namespace, instances: Instances) -> Callable[[], Sol
     try:
         model = solution_search.load(flags.model, flags.seed)
     except (ValueError, LookupError, OSError) as error:
-        raise UsageError(f"--model {flags.model}: {error}") from error
+        raise UserError(f"--model {flags.model}: {error}") from error
     _settle(flags, points.shape[1])
     return functools.partial(search, model, points, instances, flags)
 
@@ -242,9 +211,9 @@ def _check_picture(path: Path, instances: Instances) -> None:
     from experiments.nco import tours
 
     if path.suffix.lower() not in tours.FORMATS:
-        raise UsageError(f"--picture {path}: expected a file in {', '.join(tours.FORMATS)}")
+        raise UserError(f"--picture {path}: expected a file in {', '.join(tours.FORMATS)}")
     if instances.display is None:
-        raise UsageError(f"--picture {path}: {instances.path} has no coordinates to draw")
+        raise UserError(f"--picture {path}: {instances.path} has no coordinates to draw")
     tours.check_available()
 
 
@@ -256,9 +225,7 @@ def _check_solver(solver: str, instances: Instances) -> None:
         off_diagonal = weights - np.diag(np.diag(weights))
         if not np.array_equal(off_diagonal, off_diagonal.T):
             other = "; --method exact takes asymmetric weights"
-            raise UsageError(
-                f"{solver} needs symmetric weights, {instances.path} has others{other}"
-            )
+            raise UserError(f"{solver} needs symmetric weights, {instances.path} has others{other}")
     getattr(solvers, solver)(np.eye(4))  # finds a missing library now
 
 

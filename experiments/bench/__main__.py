@@ -31,13 +31,15 @@ import contextlib
 import fnmatch
 import importlib
 import os
-import shlex
 import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from experiments.runner.checks import UserError
+from experiments.runner.command import Parser, command, command_line, whole
 
 if TYPE_CHECKING:
     from experiments.bench.floor import Rates
@@ -47,21 +49,15 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = tuple(sorted(path.parent.name for path in ROOT.glob("experiments/*/kernels.py")))
 PEERS_PYTHON = Path(".venv-peers/bin/python")
-BAD_USAGE = 2
 HEADER = ("kernel", "median", "least", "items/s", "GFLOP/s", "GB/s", "floor", "of floor")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.bench",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser("experiments.bench", __doc__)
     add = parser.add_argument
     add("rooms", nargs="*", metavar="ROOM", help=f"of {', '.join(ROOMS)} (default: all)")
     add("--only", default="*", metavar="PATTERN", help="kernels whose name matches: 'tsp20-*'")
-    add("--repeat", type=positive, default=7, metavar="N", help="rounds (default: %(default)s)")
+    add("--repeat", type=whole, default=7, metavar="N", help="rounds (default: %(default)s)")
     add(
         "--seconds",
         type=float,
@@ -69,7 +65,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="S",
         help="least time of a round, for each side (default: %(default)s)",
     )
-    add("--cores", type=positive, metavar="N", help="use only N cores (Linux; default: all)")
+    add("--cores", type=whole, metavar="N", help="use only N cores (Linux; default: all)")
     add(
         "--peers",
         nargs="?",
@@ -96,16 +92,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return flags
 
 
-def positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text}")
-    return value
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
+@command
+def main(words: Sequence[str]) -> int:
     """Runs the command line and returns the exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
     flags = parse(words)
     if flags.cores is not None:
         # Before jax starts its threads: both it and the peer size their pools by this.
@@ -117,8 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             make_cpu_devices(threads())  # without an accelerator; with one, no difference
     kernels = select(flags.rooms or list(ROOMS), flags.only, flags.tiny)
     if not kernels:
-        print(f"error: --only: no kernel matches {flags.only!r}; try --list", file=sys.stderr)
-        return BAD_USAGE
+        raise UserError(f"--only: no kernel matches {flags.only!r}; try --list")
     if flags.list:
         for kernel in kernels:
             print(kernel.name)
@@ -127,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     measured = run(kernels, flags)
     if flags.json is not None:
         known = {
-            "command": shlex.join(["python", "-m", "experiments.bench", *words]),
+            "command": command_line("experiments.bench", words),
             "seconds": round(time.perf_counter() - start, 1),
         }
         write(flags.json, measured, known, flags)
@@ -147,7 +135,7 @@ def run(kernels: Sequence[Kernel], flags: argparse.Namespace) -> list[Measured]:
     from experiments.bench import floor
     from experiments.report import rows
 
-    print(f"{rows.machine()}; threads: {threads()}; {flags.repeat} rounds of {flags.seconds:g} s")
+    print(f"{rows.here()}; threads: {threads()}; {flags.repeat} rounds of {flags.seconds:g} s")
     rates = floor.measure(repeat=2 if flags.tiny else 10, tiny=flags.tiny)
     print(describe_rates(rates), end="\n\n")
     if flags.tiny:
@@ -317,7 +305,7 @@ def words_of(settings: Mapping[str, Any]) -> str:
     >>> words_of({"batch": 128, "floor_ms": {"matrix": 1.5}})
     'batch=128 floor_ms.matrix=1.5'
     """
-    from experiments.runner.config import flatten
+    from experiments.runner.checks import flatten
 
     return " ".join(f"{name}={value}" for name, value in flatten(settings).items())
 
@@ -330,7 +318,7 @@ def write(
     from experiments.report import table as results_table
 
     suffix = "" if flags.cores is None else f"-{flags.cores}core"
-    known = known | {"machine": rows.machine(), "commit": rows.commit()}
+    known = known | {"machine": rows.here(), "commit": rows.checkout()}
     new = [rows.complete(row, known) for done in measured for row in result_rows(done, suffix)]
     results_table.write_table(path, "Speed, against this machine's floor and against peers", new)
     print(f"\nwrote {path}")

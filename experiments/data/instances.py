@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.data import tsplib
-from experiments.data.geography import EARTH_RADIUS_KM, equal_area_map
+from experiments.data.maps import EARTH_RADIUS_KM, equal_area_map
 from experiments.data.tsplib import InstanceError
 
 EUCLIDEAN, GREAT_CIRCLE, EXPLICIT = "EUCLIDEAN", "GREAT_CIRCLE", "EXPLICIT"

@@ -19,16 +19,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments.runner.checks import UserError
 
-class MissingDataset(FileNotFoundError):
+
+class MissingDataset(UserError, FileNotFoundError):
     """A dataset that is not on this machine; the message is the one command that gets it."""
 
 
-class ChecksumError(ValueError):
+class ChecksumError(UserError):
     """A file whose content is not the one that the registry knows."""
 
 
-class UnknownDataset(KeyError):
+class UnknownDataset(UserError, KeyError):
     """A name that the registry does not hold; the message lists those it does."""
 
     def __str__(self) -> str:

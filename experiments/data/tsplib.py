@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.runner.checks import UserError
+
 PLANAR = ("EUC_2D", "CEIL_2D", "ATT", "MAN_2D", "MAX_2D")
 SPATIAL = ("EUC_3D", "MAN_3D", "MAX_3D", "XRAY1", "XRAY2")
 WEIGHT_TYPES = (*PLANAR, "GEO", *SPATIAL, "EXPLICIT")
@@ -39,7 +41,7 @@ _COUNTS: dict[str, Callable[[int], int]] = {
 }
 
 
-class InstanceError(ValueError):
+class InstanceError(UserError):
     """A file without a usable instance; the message names the file and, where it can, the line."""
 
     def __init__(self, path: Path, line: int | None, problem: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ml_collections import ConfigDict
 
 from experiments.mpl.learners import NETWORKS
-from experiments.runner.config import (
+from experiments.runner.checks import (
     ConfigError,
     check_bool,
     check_choice,

@@ -6,7 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from experiments.runner.config import split_arg
+from experiments.runner.checks import split_arg
 
 SIZES = ("digits", "fashion_mnist", "cifar10", "svhn")
 PRESETS = ("smoke", "cpu", "paper")

@@ -24,8 +24,7 @@ from experiments.nco.tables import Parser
 from experiments.report import curves, figures
 from experiments.report import table as results_table
 from experiments.report.curves import Curve, Group, ReportError
-from experiments.report.rows import Row
-from experiments.report.table import TableError
+from experiments.report.rows import Row, TableError
 
 # Panel, line, run, metric: a student's "training accuracy" is its agreement with its teacher.
 LINES = (

@@ -34,9 +34,9 @@ from experiments.mpl.learners import (
 )
 from experiments.mpl.splits import Split
 from experiments.mpl.stages import Stage, State
+from experiments.report.interval import mean_interval
 from experiments.report.markdown import markdown
-from experiments.report.table import mean_interval
-from experiments.runner.config import ConfigError, check_bool, check_choice, check_int
+from experiments.runner.checks import ConfigError, check_bool, check_choice, check_int
 from experiments.runner.experiment import Experiment
 from experiments.runner.workdir import replace_text
 from mpl import augment, meta

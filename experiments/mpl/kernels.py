@@ -27,6 +27,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.bench.kernel import Kernel, Loaded
+from experiments.report import rows as result_rows
+from experiments.report.interval import Interval
+from experiments.runner.command import whole
 from mpl import baselines, meta, objectives, optimizers, teaching
 from mpl.models import wide_resnet
 from mpl.models.convolution import conv_general_dilated
@@ -159,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--repeat", type=bench.positive, default=9, metavar="N", help="rounds (9)")
+    add("--repeat", type=whole, default=9, metavar="N", help="rounds (9)")
     add("--seconds", type=float, default=1.0, metavar="S", help="of each part in a round (1)")
     add("--json", type=Path, metavar="OUT", help="write result rows; others in the file stay")
     add("--tiny", action="store_true", help="toy sizes: tries the machinery, measures nothing")
@@ -181,8 +184,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ("ratio_over_flops_ratio", [time / flops for time in times]),
     ):
         least, value, most = bench.spread(values)
-        interval = results_table.Interval(value, least, most, len(values))
-        more = results_table.row(
+        interval = Interval(value, least, most, len(values))
+        more = result_rows.row(
             "mpl", metric, interval, unit="round", command=command, config=config
         )
         rows.append(more)

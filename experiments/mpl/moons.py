@@ -43,13 +43,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int
-from scipy.stats import binomtest
 
 from experiments import data
 from experiments.mpl.laplacian_svm import laplacian_svm
 from experiments.nco.tables import Parser
+from experiments.report import rows as result_rows
 from experiments.report import table as results_table
-from experiments.report.table import Interval, mean_interval
+from experiments.report.interval import mean_interval, rate_interval
 from experiments.runner.distributed import make_cpu_devices
 from mpl import baselines, meta, objectives, teaching
 from mpl.models import perceptron
@@ -208,13 +208,6 @@ def accuracies(given: np.ndarray, made: Moons) -> Float[np.ndarray, " seeds"]:
     return np.sum((given == made.labels) & mask, axis=1) / np.sum(mask, axis=1)
 
 
-def rate_interval(successes: Bool[np.ndarray, " runs"]) -> Interval:
-    """A success rate and its exact 95% interval (Clopper and Pearson)."""
-    count, n = int(np.sum(successes)), len(successes)
-    low, high = binomtest(count, n).proportion_ci(0.95, method="exact")
-    return Interval(count / n, float(low), float(high), n)
-
-
 def svm(made: Moons, seed: int) -> Callable[[np.ndarray], np.ndarray]:
     """The Laplacian SVM of one data set, as a function from points to classes."""
     rows = made.labelled[seed]
@@ -315,7 +308,7 @@ def measure(setting: Setting, flags: argparse.Namespace, command: str) -> int:
             ("success_rate", rate_interval(each >= RIGHT)),
             ("accuracy", mean_interval(100.0 * each)),
         ):
-            row = results_table.row(
+            row = result_rows.row(
                 name,
                 metric,
                 interval,

@@ -20,7 +20,7 @@ from experiments.data.photographs import Folder, Part, random_crop
 from experiments.mpl import predictions as mpl_predictions
 from experiments.mpl import splits as mpl_splits
 from experiments.mpl.learners import Images
-from experiments.runner.config import ConfigError, check_int
+from experiments.runner.checks import ConfigError, check_int
 
 _OTHER_SEED = 2**32  # orders of labelled and unlabelled images differ, where these are the same
 

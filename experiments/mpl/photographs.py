@@ -46,9 +46,9 @@ from experiments.mpl.photograph_feed import (
     shapes,
 )
 from experiments.mpl.stages import Stage, State
+from experiments.report.interval import mean_interval
 from experiments.report.markdown import markdown
-from experiments.report.table import mean_interval
-from experiments.runner.config import check_choice, check_int
+from experiments.runner.checks import check_choice, check_int
 from experiments.runner.experiment import Experiment
 from experiments.runner.workdir import replace_text
 from mpl import augment, meta

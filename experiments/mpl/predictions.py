@@ -17,7 +17,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.mpl.splits import Split, top_of_each_class
-from experiments.runner.config import ConfigError
+from experiments.runner.checks import ConfigError
 
 FILE = "predictions.npy"
 

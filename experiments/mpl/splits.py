@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from experiments.runner.config import ConfigError
+from experiments.runner.checks import ConfigError
 
 
 class Split(NamedTuple):

@@ -38,8 +38,10 @@ from typing import Any, NamedTuple
 from experiments.mpl import config as mpl_config
 from experiments.nco.tables import Parser
 from experiments.report import rows
+from experiments.report import rows as result_rows
 from experiments.report import table as results_table
 from experiments.runner import config as configs
+from experiments.runner.checks import ConfigError
 from experiments.runner.workdir import RESULTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -202,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         jobs, tables = plan(flags.tables, flags.data)
         lines = {name: command_of(name, job, flags) for name, job in jobs.items()}
-    except configs.ConfigError as error:
+    except ConfigError as error:
         parser.error(str(error))
     if flags.list:
         for name, line in lines.items():
@@ -308,7 +310,7 @@ def _write(table: str, cells: Mapping[str, Cell], flags: argparse.Namespace, com
             continue
         named = name if flags.data == "digits" else f"{flags.data}-{name}"
         known = {"reference": cell.printed, "source": cell.source}
-        made.append(results_table.from_run({**found, "name": named, **known, "command": command}))
+        made.append(result_rows.from_run({**found, "name": named, **known, "command": command}))
     path = results_table.table_path(f"mpl/{table}")
     results_table.write_table(path, TITLES[table], made)
 

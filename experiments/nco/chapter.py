@@ -33,8 +33,9 @@ from experiments.nco import training as pointer_training
 from experiments.nco.methods import Options, Task
 from experiments.nco.printed import PRINTED, source
 from experiments.nco.tables import Parser
+from experiments.report import rows as result_rows
 from experiments.report import table as results_table
-from experiments.report.table import mean_interval
+from experiments.report.interval import mean_interval
 from experiments.runner import pretrained
 from experiments.runner.pretrained import Pretrained
 
@@ -232,7 +233,7 @@ def figure_ratios(models: Models, flags: argparse.Namespace, command: str) -> in
         figure.savefig(path)
         plt.close(figure)
     if flags.out is None:
-        made = [results_table.row(**row) for row in rows]
+        made = [result_rows.row(**row) for row in rows]
         title = "Figure 2.3 of Pham 2021: ratios to the optimum of the same instances"
         results_table.write_table(results_table.table_path("nco/ratios"), title, made)
     print(f"wrote {path}")

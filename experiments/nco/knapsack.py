@@ -14,9 +14,9 @@ from ml_collections import ConfigDict
 
 from experiments.nco import training as pointer_training
 from experiments.nco.decoding import Model
+from experiments.report.interval import mean_interval
 from experiments.report.markdown import markdown
-from experiments.report.table import mean_interval
-from experiments.runner.config import ConfigError, check_bool, check_float, check_int
+from experiments.runner.checks import ConfigError, check_bool, check_float, check_int
 from experiments.runner.experiment import Experiment, Phase
 from experiments.runner.workdir import replace_text
 from nco import knapsack_solvers, search

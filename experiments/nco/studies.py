@@ -36,8 +36,9 @@ from experiments.nco import training as pointer_training
 from experiments.nco.decoding import Found, Model
 from experiments.nco.methods import Options, Reached, Task
 from experiments.nco.tables import Parser
+from experiments.report import rows as result_rows
 from experiments.report import table as results_table
-from experiments.report.table import Interval, mean_interval
+from experiments.report.interval import Interval, mean_interval
 from experiments.runner import pretrained
 from experiments.runner.distributed import make_cpu_devices
 
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if flags.dry_run:
         return 0
-    rows = [results_table.row(**{"config": "", "command": command, **row}) for row in made]
+    rows = [result_rows.row(**{"config": "", "command": command, **row}) for row in made]
     results_table.write_table(path, TITLES[flags.study], rows)
     print(f"wrote {path}")
     if flags.study == "budget":

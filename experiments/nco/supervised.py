@@ -22,9 +22,9 @@ from experiments.nco import labels as tsp_labels
 from experiments.nco import training as pointer_training
 from experiments.nco import tsp as nco_tsp
 from experiments.nco.decoding import Model
+from experiments.report.interval import mean_interval
 from experiments.report.markdown import markdown
-from experiments.report.table import mean_interval
-from experiments.runner.config import ConfigError, check_bool, check_int, lookup
+from experiments.runner.checks import ConfigError, check_bool, check_int, lookup
 from experiments.runner.experiment import Experiment, Phase
 from experiments.runner.workdir import replace_text
 from nco import actor_critic, search

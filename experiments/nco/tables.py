@@ -42,10 +42,12 @@ from experiments.nco import methods as nco_methods
 from experiments.nco import printed as seed_tables
 from experiments.nco import training as pointer_training
 from experiments.nco.methods import Method, Options, Task
+from experiments.report import rows as result_rows
 from experiments.report import table as results_table
-from experiments.report.table import mean_interval
+from experiments.report.interval import mean_interval
 from experiments.runner import config as configs
 from experiments.runner import pretrained
+from experiments.runner.checks import ConfigError
 from experiments.runner.distributed import make_cpu_devices
 
 TITLES = {
@@ -114,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             failed.append(f"{name}: {made}")
             continue
         rows = [
-            results_table.row(
+            result_rows.row(
                 **row, command=command, config=f"model {flags.model}{how}", seconds=seconds
             )
             for row, how, seconds in made
@@ -200,7 +202,7 @@ def _options(parser: Parser, flags: argparse.Namespace, config: dict[str, Any]) 
         room = "tsp" if flags.found.sign < 0 else "knapsack"
         try:
             finish = configs.load(f"nco/{room}:{flags.found.items},paper").finish
-        except configs.ConfigError:
+        except ConfigError:
             parser.error(f"--paper: the seed has no budget for {flags.task}")
         unsaid |= {name: finish[name] for name in PAPER if name in finish}
     given = {name: getattr(flags, name) for name in Options._fields}

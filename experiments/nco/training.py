@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from experiments.nco import decoding as solution_search
 from experiments.nco.decoding import Model
 from experiments.runner import pretrained
-from experiments.runner.config import ConfigError, check_choice, check_float, check_int
+from experiments.runner.checks import ConfigError, check_choice, check_float, check_int
 from nco import actor_critic, critic, pointer, policy_gradient
 from nco.policy_gradient import Baseline, Learner, Policy
 from nco.problems.problem import Problem

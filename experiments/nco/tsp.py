@@ -18,9 +18,9 @@ from experiments.nco import decoding as solution_search
 from experiments.nco import solver_pool, tours
 from experiments.nco import training as pointer_training
 from experiments.nco.decoding import Model
+from experiments.report.interval import mean_interval
 from experiments.report.markdown import markdown
-from experiments.report.table import mean_interval
-from experiments.runner.config import ConfigError, check_bool, check_int
+from experiments.runner.checks import ConfigError, check_bool, check_int
 from experiments.runner.experiment import Experiment, Phase
 from experiments.runner.workdir import replace_text
 from nco import search, solvers

@@ -9,7 +9,6 @@ Curves and evaluations of runs whose configs differ in the seed only are average
 interval of their mean; results are listed run by run.
 """
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -17,20 +16,20 @@ from pathlib import Path
 
 from experiments.report import curves, figures
 from experiments.report import markdown as markdown_tables
+from experiments.report import rows as result_rows
 from experiments.report import table as results_table
 from experiments.report.curves import Group, ReportError, Run
+from experiments.report.rows import TableError
+from experiments.runner.command import Parser, command
 from experiments.runner.workdir import WorkdirError, replace_text
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@command
+def main(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.report",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("experiments.report", __doc__)
     parser.add_argument("workdirs", metavar="WORKDIR", nargs="*", type=Path, help="a run's folder")
     parser.add_argument(
         "--out", metavar="DIR", type=Path, help="default: `report` beside or inside the runs"
@@ -61,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         for path in write_report(options.workdirs, options.out, draw=not options.no_figures):
             print(path)
-    except (ImportError, OSError, ReportError, WorkdirError, results_table.TableError) as error:
+    except (ImportError, OSError, ReportError, WorkdirError, TableError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -91,7 +90,7 @@ def record(workdirs: Sequence[Path], path: Path, title: str | None = None) -> Pa
         run = curves.read_run(folder.expanduser().resolve())
         if not run.rows:
             raise ReportError(f"{folder}: expected a finished run with result rows; it has none")
-        found += [results_table.from_run(row) for row in run.rows]
+        found += [result_rows.from_run(row) for row in run.rows]
     keys = [(row["name"], row["metric"]) for row in found]
     if len(set(keys)) < len(keys):
         raise ReportError(
@@ -210,9 +209,7 @@ def _results_table(runs: Sequence[Run]) -> str:
     rows = []
     for run in runs:
         where = f" ({run.folder.name})" if len(runs) > 1 else ""
-        rows += [
-            results_table.from_run({**row, "name": f"{row['name']}{where}"}) for row in run.rows
-        ]
+        rows += [result_rows.from_run({**row, "name": f"{row['name']}{where}"}) for row in run.rows]
     return markdown_tables.markdown(rows)
 
 

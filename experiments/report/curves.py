@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.report.table import Interval, mean_interval
+from experiments.report.interval import Interval, mean_interval
 from experiments.runner import metrics, workdir
+from experiments.runner.checks import UserError
 
 HEAD = ("step", "kind", "phase", "seed")
 
 
-class ReportError(ValueError):
+class ReportError(UserError):
     """A folder that no report can be made of; the message says what is missing."""
 
 

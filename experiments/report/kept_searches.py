@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from experiments.report import rows
-from experiments.report import table as results_table
+from experiments.report import rows as result_rows
 from experiments.report.finished import Finished
-from experiments.report.table import Row
+from experiments.report.interval import mean_interval
+from experiments.report.rows import Row
 from experiments.runner.experiment import Search
 from search import interface
 from search.interface import Run
@@ -73,9 +74,9 @@ def over_seeds(
     for metric, numbers in values.items():
         reference, source = references.get(metric, (None, ""))
         made.append(
-            results_table.row(
-                name, metric, results_table.mean_interval(list(numbers)), unit="seed",
-                machine=rows.machine(), seconds=seconds, reference=reference, source=source,
+            result_rows.row(
+                name, metric, mean_interval(list(numbers)), unit="seed",
+                machine=rows.here(), seconds=seconds, reference=reference, source=source,
                 **known,
             )
         )  # fmt: skip

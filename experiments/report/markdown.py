@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from experiments.report import table as results_table
-from experiments.report.table import FIELDS, Row, TableError
+from experiments.report.rows import FIELDS, Row, TableError
 
 DEFAULT_COLUMNS = ("name", "metric", "value", "n", "reference", "source")
 _HEADINGS = {"name": "", "value": "value (95% interval)", "commit": "commit", "n": "n"}

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import math
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.runner.workdir import replace_text
+from experiments.report.interval import Interval, mean_interval
+from experiments.runner.checks import UserError
 
 Row = dict[str, Any]
+UNITS = ("seed", "instance", "round")  # a round is one of a benchmark's, in turns with its peer
+COMMANDS = ("python -m experiments.", "make ")
+_STARTED = time.monotonic()
 FIELDS = (
     "name",
     "metric",
@@ -32,7 +37,11 @@ FIELDS = (
 )
 
 
-def machine() -> str:
+class TableError(UserError):
+    """A results file, or a row for one, that is not as agreed; the message names row and field."""
+
+
+def here() -> str:
     """Returns the machine in a few words: devices as jax sees them, or the number of cores."""
     import jax
 
@@ -42,7 +51,7 @@ def machine() -> str:
     return f"{jax.device_count()} x {device.device_kind}"
 
 
-def commit() -> str:
+def checkout() -> str:
     """Returns the checkout's commit, with "+" if files differ from it; empty outside a checkout."""
     root = Path(__file__).resolve().parents[2]
 
@@ -81,8 +90,6 @@ def over_seeds(each: Sequence[Sequence[Row]]) -> list[Row]:
     Args:
       each: the rows of each seed; all seeds give the same (name, metric) pairs in the same order.
     """
-    from experiments.report.table import mean_interval
-
     joined = []
     for rows in zip(*each, strict=True):
         keys = {(row["name"], row["metric"]) for row in rows}
@@ -93,19 +100,122 @@ def over_seeds(each: Sequence[Sequence[Row]]) -> list[Row]:
     return joined
 
 
-def read(path: Path) -> dict[str, Any]:
-    """Returns what `write` wrote, or an empty dict if there is no such file."""
-    return json.loads(path.read_text()) if path.exists() else {}
+def row(
+    name: str,
+    metric: str,
+    value: float | Interval,
+    *,
+    unit: str,
+    command: str,
+    low: float | None = None,
+    high: float | None = None,
+    n: int = 1,
+    reference: float | None = None,
+    source: str = "",
+    config: str = "",
+    seeds: Sequence[int] = (),
+    machine: str | None = None,
+    commit: str | None = None,
+    seconds: float | None = None,
+) -> Row:
+    """A checked row, with what the process knows filled in.
 
-
-def write(path: Path, title: str, rows: Sequence[Row], **more: Any) -> None:
-    """Writes `{"title", "rows", **more}` as JSON, replacing the file at once.
+    Args:
+      name: what was measured; rows of a GPU and of a CPU differ here.
+      metric: snake_case, with the physical unit at its end where there is one (`step_seconds`).
+      value: the number; or an `Interval`, which brings low, high and n.
+      unit: what n counts and the interval is over: "seed", "instance", or "round".
+      command: measures it again; starts with `python -m experiments.` or `make `.
+      low: of the 95% interval; the value itself by default.
+      high: the same.
+      n: how many.
+      reference: the number that `source` reports for the same thing.
+      source: where the reference is from, e.g. "Pham 2021, table 2.1".
+      config: the config's name with its argument, if one was run.
+      seeds: the seeds that were run.
+      machine: by default, the devices that JAX sees.
+      commit: by default, the checkout's.
+      seconds: wall time of the command; by default, since this module was imported.
 
     Raises:
-      ValueError: two rows have the same name and metric.
+      TableError: a field is not as agreed.
     """
-    keys = [(row["name"], row["metric"]) for row in rows]
-    twice = sorted({key for key in keys if keys.count(key) > 1})
-    if twice:
-        raise ValueError(f"result rows: (name, metric) is not unique: {twice}")
-    replace_text(path, json.dumps({"title": title, **more, "rows": list(rows)}, indent=2) + "\n")
+    if isinstance(value, Interval):
+        value, low, high, n = value
+    made: Row = {
+        "name": name,
+        "metric": metric,
+        "value": float(value),
+        "low": float(value if low is None else low),
+        "high": float(value if high is None else high),
+        "n": int(n),
+        "unit": unit,
+        "reference": None if reference is None else float(reference),
+        "source": source,
+        "command": command,
+        "config": config,
+        "seeds": [int(seed) for seed in seeds],
+        "machine": here() if machine is None else machine,
+        "commit": checkout() if commit is None else commit,
+        "seconds": round(time.monotonic() - _STARTED if seconds is None else float(seconds), 3),
+    }
+    check_row(made)
+    return made
+
+
+def from_run(row: Row) -> Row:
+    """A row of a run's results.json, where fields may be None, as a row of a table."""
+    filled = dict(row)
+    for field, default in (
+        ("low", row["value"]),
+        ("high", row["value"]),
+        ("n", 1),
+        ("unit", "seed"),
+        ("source", ""),
+        ("config", ""),
+        ("seeds", []),
+    ):
+        if filled.get(field) is None:
+            filled[field] = default
+    return filled
+
+
+def check_row(row: Mapping[str, Any]) -> None:
+    """Check a row's fields.
+
+    Raises:
+      TableError: the first field that is not as agreed.
+    """
+    label = f"row ({row.get('name')!r}, {row.get('metric')!r})"
+    if set(row) != set(FIELDS):
+        missing, unknown = sorted(set(FIELDS) - set(row)), sorted(set(row) - set(FIELDS))
+        raise TableError(f"{label}: missing fields {missing}, unknown fields {unknown}")
+
+    def check(field: str, good: bool, expected: str) -> None:
+        if not good:
+            raise TableError(f"{label}: {field}: expected {expected}; got {row[field]!r}")
+
+    for field in ("name", "metric", "machine"):
+        check(field, isinstance(row[field], str) and bool(row[field]), "a non-empty string")
+    for field in ("source", "config", "commit"):
+        check(field, isinstance(row[field], str), "a string")
+    for field in ("value", "low", "high", "seconds"):
+        check(field, _is_number(row[field]), "a finite number")
+    check("low", row["low"] <= row["value"], f"at most the value, {row['value']}")
+    check("high", row["value"] <= row["high"], f"at least the value, {row['value']}")
+    check("n", type(row["n"]) is int and row["n"] >= 1, "a whole number of at least 1")
+    check("unit", row["unit"] in UNITS, f"one of {', '.join(UNITS)}")
+    check("seconds", row["seconds"] >= 0, "at least 0")
+    reference = row["reference"]
+    check("reference", reference is None or _is_number(reference), "a finite number or null")
+    check("source", reference is None or bool(row["source"]), "where the reference is from")
+    seeds = row["seeds"]
+    whole = isinstance(seeds, list) and all(type(seed) is int for seed in seeds)
+    check("seeds", whole, "a list of whole numbers")
+    command = row["command"]
+    good = isinstance(command, str) and command.startswith(COMMANDS)
+    check("command", good, f"a command that starts with {' or '.join(map(repr, COMMANDS))}")
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from experiments.runner.config import ConfigError
+from experiments.runner.checks import ConfigError
 
 MOST_CPU_DEVICES = 4096
 # Above 1 where SLURM or Open MPI started several processes for one run.

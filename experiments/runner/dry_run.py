@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from experiments.runner import config as configs
+from experiments.runner.checks import flatten
 from experiments.runner.experiment import Experiment, Search
 from experiments.runner.programs import Programs, make_mesh
 from experiments.runner.schedule import check_phases
@@ -62,7 +63,7 @@ def _describe_search(work: Search, config: Any) -> str:
 
 def _config(config: Any) -> list[str]:
     lines = ["config:"]
-    lines += [f"  {key} = {value!r}" for key, value in configs.flatten(config).items()]
+    lines += [f"  {key} = {value!r}" for key, value in flatten(config).items()]
     return [*lines, "", f"identity: {configs.digest(config)}"]
 
 

@@ -1,4 +1,4 @@
-"""The evaluator that a search's config asks for: in this process, a pool, or a Ray cluster."""
+"""The fields that every config of a search has, and the evaluator that they ask for."""
 
 from __future__ import annotations
 
@@ -6,10 +6,39 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from experiments.runner.config import ConfigError, check_choice, check_float, check_int
+from experiments.runner.checks import ConfigError, check_choice, check_float, check_int
 from search import evaluate, ray_cluster
 
 KINDS = ("process", "pool", "ray")
+
+
+def shared() -> dict[str, Any]:
+    """Fields of the runner and of the evaluator.
+
+    `steps` is the budget of evaluations. `chunk` and what follows it are of compiled training: a
+    search writes its journal after every evaluation.
+    """
+    return {
+        "seed": 0,
+        "num_seeds": 1,
+        "seed_axis": "map",
+        "steps": 1000,
+        "chunk": 1,
+        "eval_every": 1,
+        "checkpoint_every": 1,
+        "keep_checkpoints": 1,
+        "deterministic": False,
+        "batch_size": 1,
+        "asynchronous": False,  # keep batch_size trials open, instead of a batch after the other
+        # kind: process, pool or ray; timeout_s 0 is none; retries are of lost workers.
+        "evaluate": {
+            "kind": "process",
+            "workers": 2,
+            "timeout_s": 0.0,
+            "retries": 1,
+            "address": "",
+        },
+    }
 
 
 def evaluator(config: Any) -> Callable[..., Any]:

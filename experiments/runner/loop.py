@@ -22,7 +22,7 @@ from ml_collections import ConfigDict
 from experiments.runner import config as configs
 from experiments.runner import feed
 from experiments.runner.checkpoint import Checkpoints
-from experiments.runner.config import ConfigError
+from experiments.runner.checks import ConfigError
 from experiments.runner.distributed import Vote, is_first, on_first
 from experiments.runner.experiment import Experiment
 from experiments.runner.metrics import NullWriter, Progress, Writer

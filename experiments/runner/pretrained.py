@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.report import rows
+from experiments.runner.workdir import read_results
 
 SHIPPED = Path(__file__).parents[1] / "pretrained"
 _SEPARATOR = "/"
@@ -93,7 +93,7 @@ def ship(workdir: str | Path, name: str) -> Path:
     if not re.fullmatch(r"[a-z]+/[a-z0-9_]+", name):
         raise ValueError(f"name: expected ROOM/MODEL in lower case, got {name!r}")
     model = load(Path(workdir) / "model.npz")
-    finished = rows.read(Path(workdir) / "results.json")
+    finished = read_results(Path(workdir) / "results.json")
     if not finished.get("rows"):
         raise ValueError(f"{workdir}: expected a finished run with result rows; it has none")
     first = finished["rows"][0]

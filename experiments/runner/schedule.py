@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from experiments.runner.config import ConfigError
+from experiments.runner.checks import ConfigError
 from experiments.runner.experiment import Phase
 
 

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from experiments.runner import metrics as metric_files
 from experiments.runner import search_journal
-from experiments.runner.config import ConfigError
+from experiments.runner.checks import ConfigError
 from experiments.runner.experiment import Search
 from experiments.runner.metrics import Progress
 from experiments.runner.one_thread import one_thread

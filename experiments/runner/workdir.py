@@ -6,20 +6,21 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from experiments.runner import config as configs
+from experiments.runner.checks import UserError
 
 CONFIG, LOCK = "config.json", ".lock"
 METRICS, TIMING, TENSORBOARD = "metrics.jsonl", "timing.jsonl", "tensorboard"
 CHECKPOINTS, CORRUPT, RESULTS = "checkpoints", "corrupt", "results.json"
 
 
-class WorkdirError(RuntimeError):
+class WorkdirError(UserError):
     """A folder that this run may not use: another config's, or in use by another process."""
 
 
@@ -118,3 +119,21 @@ def replace_text(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """Returns what `write_results` wrote, or an empty dict if there is no such file."""
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def write_results(path: Path, title: str, rows: Sequence[Mapping[str, Any]], **more: Any) -> None:
+    """Writes `{"title", "rows", **more}` as JSON, replacing the file at once.
+
+    Raises:
+      ValueError: two rows have the same name and metric.
+    """
+    keys = [(row["name"], row["metric"]) for row in rows]
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    if twice:
+        raise ValueError(f"result rows: (name, metric) is not unique: {twice}")
+    replace_text(path, json.dumps({"title": title, **more, "rows": list(rows)}, indent=2) + "\n")

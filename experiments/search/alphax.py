@@ -28,8 +28,9 @@ from typing import Any
 import numpy as np
 
 from experiments.data.nasbench201 import TASKS
+from experiments.report import rows as result_rows
 from experiments.report import table as results_table
-from experiments.report.table import mean_interval
+from experiments.report.interval import mean_interval
 from experiments.search import tables as search_tables
 from experiments.search import transfer_search, weight_transfer_study
 from experiments.search.nasbench201 import rewards
@@ -103,7 +104,7 @@ def predictors(task: str, seeds: int, command: str) -> list[dict[str, Any]]:
             for metric, each in (("correlation", found), ("rank_correlation", ranked)):
                 quoted = reference if whole and metric == "correlation" else None
                 rows.append(
-                    results_table.row(
+                    result_rows.row(
                         f"{task}-{name}-{samples}",
                         metric,
                         mean_interval(each),

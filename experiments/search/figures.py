@@ -31,8 +31,7 @@ from experiments.nco.tables import Parser
 from experiments.report import figures
 from experiments.report import table as results_table
 from experiments.report.finished import Finished
-from experiments.report.rows import Row
-from experiments.report.table import TableError
+from experiments.report.rows import Row, TableError
 
 PICTURES = {"lanas": "figure4_6", "synthetic": "figure5_7", "ablations": "figure5_10"}
 METRIC = "median_samples_to_best"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from experiments.runner.config import ConfigError
+from experiments.runner.checks import ConfigError
 from search import (
     alphax,
     baselines,

@@ -37,7 +37,7 @@ from experiments.data.nasbench201 import TASKS
 from experiments.report import table as results_table
 from experiments.report.finished import Finished
 from experiments.runner import search_loop
-from experiments.runner.config import check_choice, check_float, check_int
+from experiments.runner.checks import check_choice, check_float, check_int
 from experiments.runner.evaluators import evaluator
 from experiments.runner.experiment import Search
 from experiments.runner.one_thread import one_thread

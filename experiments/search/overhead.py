@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.report import rows as result_rows
 from experiments.report import table as results_table
 from experiments.runner.one_thread import one_thread
 from experiments.search import tables as search_tables
@@ -83,7 +84,7 @@ def _lamcts(name: str, preset: str, command: str) -> list[dict[str, Any]]:
         for metric, values in (("ms_per_sample", wall), ("cpu_ms_per_sample", cpu)):
             reference = AUTHORS.get(count) if metric == "cpu_ms_per_sample" else None
             rows.append(
-                results_table.row(
+                result_rows.row(
                     f"{name}-{count}", metric, float(np.mean(values[window])), unit="instance",
                     command=command, config=f"ackley20 {preset} samples={WINDOW}", n=1, seeds=[0],
                     reference=reference, source=SOURCE if reference else "",
@@ -112,7 +113,7 @@ def _lanas(command: str) -> list[dict[str, Any]]:
     wall, cpu = time.perf_counter() - start[0], time.process_time() - start[1]
     config = "200 seeds x 300 evaluations, height=5 c=0.1 form=equation"
     return [
-        results_table.row(
+        result_rows.row(
             "lanas-nb201", metric, value, unit="instance", command=command, config=config,
             seconds=wall,
         )

@@ -45,8 +45,9 @@ from jaxtyping import Float, Int
 
 from experiments.nco.tables import Parser
 from experiments.report import figures
+from experiments.report import rows as result_rows
 from experiments.report import table as results_table
-from experiments.report.table import mean_interval
+from experiments.report.interval import mean_interval
 from experiments.runner.one_thread import one_thread
 from experiments.search import nasbench201 as search_nasbench201
 from experiments.search import tables as search_tables
@@ -187,7 +188,7 @@ def measure(
             Measured._fields, np.array([each.measured for each in found]).T, strict=True
         ):
             made.append(
-                results_table.row(
+                result_rows.row(
                     name, metric, mean_interval(values), unit="seed", command=command,
                     config=f"cifar10 {config} bins={BINS}", seeds=list(range(len(found))),
                     seconds=time.monotonic() - since,

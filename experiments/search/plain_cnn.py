@@ -40,8 +40,9 @@ from jaxtyping import Float
 
 from experiments.data import catalogue, registry
 from experiments.report import figures
+from experiments.report import rows as result_rows
 from experiments.report import table as results_table
-from experiments.report.table import mean_interval
+from experiments.report.interval import mean_interval
 from experiments.search import tables as search_tables
 from experiments.search import tabular as tabular_search
 from experiments.search.tabular import Found
@@ -146,7 +147,7 @@ def measure(
             continue
         for field, values in separations[order]._asdict().items():
             rows.append(
-                results_table.row(
+                result_rows.row(
                     name,
                     f"sibling_{field}_percent",
                     mean_interval(values),

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments.report import figures
-from experiments.report.table import mean_interval
+from experiments.report.interval import mean_interval
 from search import partition, regions
 from search.partition import Node
 from search.regions import Iteration

@@ -38,8 +38,9 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments.nco.tables import Parser
+from experiments.report import rows as result_rows
 from experiments.report import table as results_table
-from experiments.report.table import mean_interval
+from experiments.report.interval import mean_interval
 from experiments.runner.one_thread import one_thread
 from experiments.search import region_figures as search_region_figures
 from experiments.search import tables as search_tables
@@ -167,7 +168,7 @@ def measure(what: str, seeds: int, out: Path, command: str) -> None:
                 search_region_figures.draw_plane(path, PLANE, runs[0], shares)
     seconds = time.monotonic() - since
     made = [
-        results_table.row(
+        result_rows.row(
             name, metric, mean_interval(values), unit="seed", command=command,
             config="c=1 theta=20 rbf form=algorithm", seeds=list(range(seeds)), seconds=seconds,
         )

@@ -34,9 +34,10 @@ from jaxtyping import Float
 
 from experiments.nco.tables import Parser
 from experiments.report import figures
+from experiments.report import rows as result_rows
 from experiments.report import table as results_table
 from experiments.report.finished import Finished
-from experiments.report.table import mean_interval
+from experiments.report.interval import mean_interval
 from experiments.runner.one_thread import one_thread
 from experiments.search import nasbench201 as search_nasbench201
 from experiments.search import tables as search_tables
@@ -116,7 +117,7 @@ def made_rows(
     curves = regrets(found, best, budget)
     for mark in [mark for mark in MARKS if mark <= budget]:
         made.append(
-            results_table.row(
+            result_rows.row(
                 f"cifar10-{name}", f"regret_{mark}_points", mean_interval(curves[:, mark - 1]),
                 unit="seed", command=command, config=config, seeds=list(range(len(found))),
                 seconds=seconds,

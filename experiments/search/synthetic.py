@@ -25,7 +25,7 @@ from experiments.report import kept_searches
 from experiments.report import table as results_table
 from experiments.report.finished import Finished
 from experiments.runner import search_loop
-from experiments.runner.config import ConfigError, check_choice, check_int
+from experiments.runner.checks import ConfigError, check_choice, check_int
 from experiments.runner.evaluators import evaluator
 from experiments.runner.experiment import Search
 from experiments.runner.one_thread import one_thread

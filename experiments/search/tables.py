@@ -17,8 +17,8 @@ from experiments.data.registry import MissingDataset
 from experiments.nco.tables import Parser
 from experiments.report import markdown as markdown_tables
 from experiments.report import table as results_table
-from experiments.report.table import TableError
-from experiments.runner.config import ConfigError
+from experiments.report.rows import TableError
+from experiments.runner.checks import ConfigError
 from experiments.runner.workdir import CONFIG, WorkdirError
 
 BAD_USAGE, INTERRUPTED = 2, 130

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from experiments.report import table as results_table
-from experiments.report.table import Interval
+from experiments.report import rows as result_rows
+from experiments.report.interval import mean_interval, median_interval
 from search.interface import Outcome, Searcher
 
 
@@ -82,23 +82,6 @@ def samples_to_best(
     return Found(len(curve) if found else budget, found, np.array(curve))
 
 
-def median_interval(values: Sequence[float], level: float = 0.95) -> Interval:
-    """The median of independent values, and its interval between two of them (binomial, exact).
-
-    With fewer than 6 values there is none at 95 %, and the least and the largest are given.
-
-    >>> median_interval([1, 2, 3, 4, 5, 6, 7, 8, 9])
-    Interval(value=5.0, low=2.0, high=8.0, n=9)
-    """
-    ordered, n = sorted(float(value) for value in values), len(values)
-    below = [math.comb(n, k) / 2**n for k in range(n + 1)]  # P(k values lie below the median)
-    tail, place = below[0], 0
-    while place + 1 < n // 2 and tail + below[place + 1] <= (1 - level) / 2:
-        place += 1
-        tail += below[place]
-    return Interval(float(np.median(ordered)), ordered[place], ordered[n - 1 - place], n)
-
-
 def sample_rows(
     name: str,
     found: Sequence[Found],
@@ -125,9 +108,7 @@ def sample_rows(
         "seeds": list(seeds) or list(range(len(found))),
     }  # fmt: skip
     return [
-        results_table.row(name, "median_samples_to_best", median_interval(samples), **known),
-        results_table.row(
-            name, "mean_samples_to_best", results_table.mean_interval(samples), **known
-        ),
-        results_table.row(name, "found_fraction", part, n=len(found), **known),
+        result_rows.row(name, "median_samples_to_best", median_interval(samples), **known),
+        result_rows.row(name, "mean_samples_to_best", mean_interval(samples), **known),
+        result_rows.row(name, "found_fraction", part, n=len(found), **known),
     ]

@@ -16,8 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.report import rows as result_rows
 from experiments.report import table as results_table
-from experiments.report.table import mean_interval
+from experiments.report.interval import mean_interval
 from experiments.search.plain_cnn_training import init, load_images, masks
 from experiments.search.weight_transfer_study import train
 from search import alphax, design_spaces, interface
@@ -99,7 +100,7 @@ def measure(seeds: int, command: str, *, trials: int = TRIALS, epochs: int = EPO
             ("copied_percent", parts),
         ):
             rows.append(
-                results_table.row(
+                result_rows.row(
                     name, metric, mean_interval(values), unit="seed", command=command,
                     config=f"alphax c=0.2 trials={trials} first={FROM_SCRATCH} epochs={epochs}",
                     seeds=range(seeds), seconds=time.monotonic() - started,

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from experiments.runner.config import check_choice, check_float, check_int
+from experiments.runner.checks import check_choice, check_float, check_int
 from experiments.search.methods import BOX_METHODS, PRESETS
 from search.bandit import Form
 from search.partition import Kernel

@@ -17,8 +17,9 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Key
 
+from experiments.report import rows as result_rows
 from experiments.report import table as results_table
-from experiments.report.table import mean_interval
+from experiments.report.interval import mean_interval
 from experiments.search.plain_cnn_training import TRAINED_ON, init, load_images, logits, masks
 from search.weight_transfer import transfer
 
@@ -102,7 +103,7 @@ def measure(seeds: int, command: str) -> list[dict[str, Any]]:
             accuracies = [getattr(curve, name)[epochs - 1] for curve in each]
             values[name, f"accuracy_{epochs}_percent"] = accuracies, None
     rows = [
-        results_table.row(
+        result_rows.row(
             name,
             metric,
             mean_interval(found),

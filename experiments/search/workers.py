@@ -31,6 +31,7 @@ import jax
 import numpy as np
 
 from experiments.report import rows
+from experiments.report import rows as result_rows
 from experiments.report import table as results_table
 from experiments.search import tables as search_tables
 from experiments.search.hazards import POINTS, expected, objective, restless
@@ -118,9 +119,9 @@ def measure(kind: str, command: str) -> list[dict[str, Any]]:
     }
     config = f"lanas height=3 trials={POINTS} open={OPEN} workers={WORKERS} timeout_s={TIMEOUT_S:g}"
     return [
-        results_table.row(
+        result_rows.row(
             kind, metric, value, n=len(trials), unit="instance", command=command, config=config,
-            machine=rows.machine(), seeds=[0], seconds=time.monotonic() - started,
+            machine=rows.here(), seeds=[0], seconds=time.monotonic() - started,
         )
         for metric, value in values.items()
     ]  # fmt: skip

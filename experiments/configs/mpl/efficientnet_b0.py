@@ -20,7 +20,7 @@ Sizes: svhn_reduced, svhn_noisy_student, svhn_supervised, cifar10_reduced and so
 from ml_collections import ConfigDict
 
 from experiments.mpl import config as mpl_config
-from experiments.runner.config import split_arg
+from experiments.runner.checks import split_arg
 
 METHODS = ("reduced", "noisy_student", "supervised")
 SIZES = tuple(f"{dataset}_{method}" for dataset in ("svhn", "cifar10") for method in METHODS)

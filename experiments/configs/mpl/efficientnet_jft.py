@@ -17,7 +17,7 @@ Sizes: l2, b6-wide. Presets: `paper`, `smoke` (32 pixels; what is left of ImageN
 from ml_collections import ConfigDict
 
 from experiments.mpl import photograph_config as large
-from experiments.runner.config import split_arg
+from experiments.runner.checks import split_arg
 
 SIZES = ("l2", "b6-wide")
 ARGUMENTS = ("b6-wide,paper", "l2,smoke")  # l2 at its own scale: tests/experiments

@@ -17,7 +17,7 @@ Sizes: reduced, noisy_student, supervised. Presets: `paper`, `smoke` (32 pixels)
 from ml_collections import ConfigDict
 
 from experiments.mpl import photograph_config as large
-from experiments.runner.config import split_arg
+from experiments.runner.checks import split_arg
 
 SIZES = ("reduced", "noisy_student", "supervised")
 ARGUMENTS = ("reduced,paper", "noisy_student,smoke", "supervised,smoke")

@@ -14,7 +14,7 @@ Sizes: mpl, uda, fixmatch, pseudo_labels, supervised. Presets: `paper`, `smoke` 
 from ml_collections import ConfigDict
 
 from experiments.mpl import photograph_config as large
-from experiments.runner.config import split_arg
+from experiments.runner.checks import split_arg
 
 SIZES = ("mpl", "uda", "fixmatch", "pseudo_labels", "supervised")
 ARGUMENTS = ("mpl,paper", *(f"{size},smoke" for size in SIZES))

@@ -16,7 +16,7 @@ Sizes: resnet50. Presets: `paper`, `smoke` (32 pixels; what is left of ImageNet 
 from ml_collections import ConfigDict
 
 from experiments.mpl import photograph_config as large
-from experiments.runner.config import split_arg
+from experiments.runner.checks import split_arg
 
 SIZES = ("resnet50",)
 ARGUMENTS = tuple(f"{size},{preset}" for size in SIZES for preset in large.PRESETS)

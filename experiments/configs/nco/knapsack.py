@@ -16,7 +16,7 @@ an instance and a comparison with solvers), `smoke` (seconds).
 from ml_collections import ConfigDict
 
 from experiments.nco.config import defaults
-from experiments.runner.config import split_arg
+from experiments.runner.checks import split_arg
 
 CAPACITY = {"50": 12.5, "100": 25.0, "200": 25.0}
 PRESETS = ("smoke", "cpu", "paper")

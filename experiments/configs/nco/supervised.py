@@ -14,7 +14,7 @@ Christofides).
 from ml_collections import ConfigDict
 
 from experiments.nco.config import defaults
-from experiments.runner.config import split_arg
+from experiments.runner.checks import split_arg
 
 SIZES = ("20", "50", "100")
 PRESETS = ("smoke", "cpu", "paper")

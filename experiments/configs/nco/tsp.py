@@ -22,7 +22,7 @@ Sizes: 20, 50, 100 cities. Presets:
 from ml_collections import ConfigDict
 
 from experiments.nco.config import defaults
-from experiments.runner.config import split_arg
+from experiments.runner.checks import split_arg
 
 SIZES = ("20", "50", "100")
 PRESETS = ("smoke", "demo", "cpu", "paper")

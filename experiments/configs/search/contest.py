@@ -15,8 +15,8 @@ settings of the tree are of this project.
 
 from ml_collections import ConfigDict
 
-from experiments.runner.config import split_arg
-from experiments.runner.search_config import shared
+from experiments.runner.checks import split_arg
+from experiments.runner.evaluators import shared
 from experiments.search import tree as tree_options
 from search.contest import MODELS
 

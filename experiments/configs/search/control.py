@@ -15,8 +15,8 @@ called "fast", 10 terrains, 3 episodes, fewer evaluations), `smoke`.
 
 from ml_collections import ConfigDict
 
-from experiments.runner.config import split_arg
-from experiments.runner.search_config import shared
+from experiments.runner.checks import split_arg
+from experiments.runner.evaluators import shared
 from experiments.search import tree as tree_options
 
 SMALL = ("lunar", "rover")

@@ -15,8 +15,8 @@ height 8, 200 random samples, 50 between trees), `cpu` (height 5, 50, 20), `smok
 
 from ml_collections import ConfigDict
 
-from experiments.runner.config import split_arg
-from experiments.runner.search_config import shared
+from experiments.runner.checks import split_arg
+from experiments.runner.evaluators import shared
 
 SIZES = ("cifar10", "cifar100", "imagenet", "made_up")
 PRESETS = ("paper", "cpu", "smoke")

@@ -16,7 +16,9 @@ from experiments.bench import floor, kernel
 from experiments.bench import peer as bench_peers
 from experiments.bench.peers import rl4co_tsp
 from experiments.nco import kernels as bench_nco
+from experiments.report import rows as result_rows
 from experiments.report import table as results_table
+from experiments.runner.command import BAD_USAGE
 from parallel.jaxpr import cost
 
 RATES = floor.Rates(
@@ -107,8 +109,8 @@ def test_command_prints_a_table_and_writes_rows(tmp_path, capsys):
     path = tmp_path / "results" / "speed.json"
     path.parent.mkdir()
     options = {"unit": "round", "command": "make bench"}
-    other = results_table.row("other", "m", 1.0, **options)
-    stale = results_table.row("tsp5-greedy", "fraction_of_floor", 9.0, **options)
+    other = result_rows.row("other", "m", 1.0, **options)
+    stale = result_rows.row("tsp5-greedy", "fraction_of_floor", 9.0, **options)
     results_table.write_table(path, "old", [other, stale])
     arguments = ["nco", *TINY, "--only", "tsp5-[gs]*", "--json", str(path)]
     assert bench.main(arguments) == 0
@@ -148,9 +150,9 @@ def test_cores_are_pinned_and_named(tmp_path, monkeypatch, toy_room):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["kitchen"], "unknown room 'kitchen'; rooms with kernels: nco"),
+        (["kitchen"], "unknown room 'kitchen'; rooms with kernels: mpl"),
         (["--only", "none-of-these"], "no kernel matches 'none-of-these'"),
-        (["--repeat", "0"], "expected a number of at least 1"),
+        (["--repeat", "0"], "expected a whole number of at least 1"),
         (["--cores", "100000"], "--cores: expected at most"),
     ],
 )
@@ -159,7 +161,7 @@ def test_bad_usage_says_what_there_is(arguments, expected, capsys):
         code = bench.main(arguments)
     except SystemExit as error:
         code = error.code
-    assert code == bench.BAD_USAGE
+    assert code == BAD_USAGE
     assert expected in capsys.readouterr().err
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from experiments import data
 from experiments.data import geography
+from experiments.data.maps import EARTH_RADIUS_KM
 
 # TSPLIB's burma14 (GEO), with an optimal tour; its length is the published optimum.
 BURMA14 = """NAME: burma14
@@ -130,7 +131,7 @@ def _great_circle(latitude, longitude):
     phi, theta = np.radians(latitude), np.radians(longitude)
     points = np.stack([np.cos(phi) * np.cos(theta), np.cos(phi) * np.sin(theta), np.sin(phi)], -1)
     chord = np.linalg.norm(points[:, None] - points[None], axis=-1)
-    return 2 * geography.EARTH_RADIUS_KM * np.arcsin(chord / 2)
+    return 2 * EARTH_RADIUS_KM * np.arcsin(chord / 2)
 
 
 def test_known_distances_between_cities():

@@ -9,7 +9,7 @@ from experiments.mpl import images as mpl_images
 from experiments.mpl import splits as mpl_splits
 from experiments.mpl import stages as mpl_stages
 from experiments.runner import config as configs
-from experiments.runner.config import ConfigError
+from experiments.runner.checks import ConfigError
 from experiments.runner.loop import train
 from tests.experiments.runner.short_runs import ONE, same_states, stop_after
 

@@ -10,6 +10,7 @@ from experiments.mpl import laplacian_svm
 from experiments.mpl import moons as mpl_moons
 from experiments.mpl.moons import METHODS, Setting
 from experiments.report import table as results_table
+from experiments.report.interval import rate_interval
 
 QUICK = Setting(steps=60, batch=16)
 
@@ -97,10 +98,10 @@ def test_accuracy_leaves_labelled_points_out():
 
 
 def test_rates_have_exact_intervals():
-    value, low, high, n = mpl_moons.rate_interval(np.array([True] * 5 + [False] * 5))
+    value, low, high, n = rate_interval(np.array([True] * 5 + [False] * 5))
     assert (value, n) == (0.5, 10)
     assert (round(low, 4), round(high, 4)) == (0.1871, 0.8129)  # Clopper and Pearson's table
-    assert mpl_moons.rate_interval(np.zeros(4, bool)).low == 0.0
+    assert rate_interval(np.zeros(4, bool)).low == 0.0
 
 
 def test_the_picture_shows_where_only_feedback_helped():

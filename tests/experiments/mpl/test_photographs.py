@@ -13,7 +13,7 @@ from experiments.mpl import photograph_feed as feed
 from experiments.mpl import photographs as glue
 from experiments.mpl import splits as mpl_splits
 from experiments.runner import config as configs
-from experiments.runner.config import ConfigError
+from experiments.runner.checks import ConfigError
 from experiments.runner.loop import train
 from experiments.runner.programs import Programs, make_mesh
 from tests.experiments.data.test_images import write_cifar

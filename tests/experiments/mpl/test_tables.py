@@ -8,6 +8,7 @@ import pytest
 from experiments.mpl import figures as mpl_figures
 from experiments.mpl import tables as mpl_tables
 from experiments.mpl.tables import TABLES
+from experiments.report import rows as result_rows
 from experiments.report import table as results_table
 from experiments.runner import config as configs
 
@@ -86,7 +87,7 @@ def test_rows_come_from_runs(tmp_path, monkeypatch):
         rows = []
         for place, name in enumerate((f"{cell.job}-mpl", f"{cell.job}-its_teacher", cell.job)):
             value = 80.0 + place + rng.uniform()
-            row = results_table.row(
+            row = result_rows.row(
                 name, "accuracy", value, unit="seed", command="python -m experiments.run", n=5
             )
             rows.append(row)

@@ -6,6 +6,7 @@ import pytest
 
 from experiments.nco import chapter as nco_chapter
 from experiments.nco import printed as seed_tables
+from experiments.report import rows as result_rows
 from experiments.report import table as results_table
 from experiments.runner import pretrained
 from nco import pointer
@@ -28,7 +29,7 @@ def model(tmp_path):
 
 def record(results, group, names, metric):
     rows = [
-        results_table.row(name, metric, float(number), unit="instance", command="make demo")
+        result_rows.row(name, metric, float(number), unit="instance", command="make demo")
         for number, name in enumerate(names)
     ]
     results_table.write_table(results / f"{group}.json", "title", rows)

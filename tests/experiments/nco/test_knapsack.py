@@ -4,7 +4,7 @@ import pytest
 
 from experiments.nco import knapsack as nco_knapsack
 from experiments.runner import config as configs
-from experiments.runner.config import ConfigError
+from experiments.runner.checks import ConfigError
 from nco import knapsack_solvers
 
 SMALL = {"num_items": 6, "capacity": 1.5, "finish.instances": 5, "finish.samples": 8}

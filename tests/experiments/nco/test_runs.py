@@ -13,7 +13,7 @@ import pytest
 from experiments.nco import tsp as nco_tsp
 from experiments.runner import config as configs
 from experiments.runner.checkpoint import restore_state, to_host
-from experiments.runner.config import ConfigError
+from experiments.runner.checks import ConfigError
 from experiments.runner.loop import train
 from experiments.runner.metrics import read
 from tests.experiments.runner.test_devices import assert_close, devices, together

@@ -11,6 +11,7 @@ from experiments import solve
 from experiments.nco import decoding as solution_search
 from experiments.nco.solved import Solved, table
 from experiments.report import table as results_table
+from experiments.runner.command import BAD_USAGE, FAILED, INTERRUPTED
 
 SQUARE = "x,y\n0,0\n10,10\n10,0\n0,10\n"
 MATRIX = (
@@ -40,7 +41,7 @@ def run(*arguments):
 
 
 def refused(capsys, *arguments):
-    assert run(*arguments) == solve.BAD_USAGE
+    assert run(*arguments) == BAD_USAGE
     said = capsys.readouterr()
     assert said.out == ""
     assert "Traceback" not in said.err
@@ -188,7 +189,7 @@ def test_a_failure_leaves_older_outputs_alone(square, tmp_path, monkeypatch, cap
         raise TimeoutError("no proof")
 
     monkeypatch.setattr(solve, "solve", fail)
-    assert run("--method", "exact", "--json", out, square) == solve.FAILED
+    assert run("--method", "exact", "--json", out, square) == FAILED
     assert capsys.readouterr().err == "stopped: no proof\n"
     assert out.read_text() == "older"
 
@@ -201,7 +202,7 @@ def test_an_interrupt_leaves_older_outputs_alone(square, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(solve, "solve", interrupt)
-    assert run("--method", "exact", "--json", out, square) == solve.INTERRUPTED
+    assert run("--method", "exact", "--json", out, square) == INTERRUPTED
     assert out.read_text() == "older"
 
 

@@ -12,7 +12,7 @@ from experiments.nco import supervised as nco_supervised
 from experiments.nco import tsp as nco_tsp
 from experiments.runner import config as configs
 from experiments.runner import pretrained
-from experiments.runner.config import ConfigError
+from experiments.runner.checks import ConfigError
 from experiments.runner.loop import train
 from nco import solvers
 

@@ -13,6 +13,7 @@ from experiments.nco import methods as nco_methods
 from experiments.nco import printed as seed_tables
 from experiments.nco import tables as nco_tables
 from experiments.nco.solver_pool import solve_many
+from experiments.report import rows as result_rows
 from experiments.report import table as results_table
 from experiments.runner import pretrained
 from nco import pointer
@@ -129,7 +130,7 @@ def test_references_are_the_seeds():
 def test_settings_stand_in_the_rows_and_depend_on_the_model(tmp_path, results):
     finish = {"search_rate": 1e-6}
     model = save(tmp_path / "model.npz", experiment="nco_tsp", finish=finish, learning="supervised")
-    star = results_table.row(
+    star = result_rows.row(
         *("tsp5-T*", "temperature", 1.5), unit="seed", command="make demo", config=f"model {model}"
     )
     results_table.write_table(results / "temperature.json", "title", [star])
@@ -152,7 +153,7 @@ def test_a_temperature_is_of_the_model_that_it_was_found_for(tmp_path, results):
         save(path, experiment="nco_tsp", cities=5, finish=finish)
         for path, finish in zip(paths, finishes, strict=True)
     )
-    star = results_table.row(
+    star = result_rows.row(
         *("tsp5-T*", "temperature", 1.5), unit="seed", command="make demo", config=f"model {known}"
     )
     results_table.write_table(results / "temperature.json", "title", [star])

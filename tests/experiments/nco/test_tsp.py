@@ -13,7 +13,7 @@ from experiments.nco import tsp as nco_tsp
 from experiments.report import table as results_table
 from experiments.runner import config as configs
 from experiments.runner import pretrained
-from experiments.runner.config import ConfigError
+from experiments.runner.checks import ConfigError
 from nco import critic, search
 from nco.policy_gradient import moving_average, multi_sample
 from nco.problems import tsp

@@ -9,7 +9,7 @@ import pytest
 from experiments.report import __main__ as report
 from experiments.report import curves, rows
 from experiments.report import table as results_table
-from experiments.report.table import mean_interval
+from experiments.report.interval import mean_interval
 
 RUN = "python -m experiments.run --config=nco/tsp:20,cpu --workdir=runs/tsp20"
 

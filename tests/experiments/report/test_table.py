@@ -10,9 +10,11 @@ import pytest
 from experiments.report import __main__ as report
 from experiments.report import markdown as markdown_tables
 from experiments.report import rows
+from experiments.report import rows as result_rows
 from experiments.report import table as results_table
+from experiments.report.interval import Interval, mean_interval
 from experiments.report.markdown import format_number, markdown
-from experiments.report.table import Interval, TableError, mean_interval, row
+from experiments.report.rows import TableError, row
 
 ROOT = report.ROOT
 RUN = "python -m experiments.run --config=nco/tsp:20,cpu --workdir=runs/tsp20"
@@ -72,8 +74,8 @@ def test_a_row_knows_where_it_was_made():
     made = row("a", "b", Interval(1.0, 0.5, 1.5, 8), unit="seed", command="make demo")
     assert set(made) == set(rows.FIELDS)
     assert (made["value"], made["low"], made["high"], made["n"]) == (1.0, 0.5, 1.5, 8)
-    assert made["machine"] == rows.machine()
-    assert made["commit"] == rows.commit()
+    assert made["machine"] == rows.here()
+    assert made["commit"] == rows.checkout()
     assert made["seconds"] > 0
 
 
@@ -99,13 +101,13 @@ def test_a_row_knows_where_it_was_made():
 )
 def test_a_row_that_is_not_as_agreed_names_its_field(field, value, message):
     with pytest.raises(TableError, match=re.escape(message)):
-        results_table.check_row({**make(), field: value})
+        result_rows.check_row({**make(), field: value})
 
 
 def test_missing_and_unknown_fields_are_named():
     short = {key: value for key, value in make().items() if key != "unit"}
     with pytest.raises(TableError, match=r"missing fields \['unit'\], unknown fields \['units'\]"):
-        results_table.check_row({**short, "units": "seed"})
+        result_rows.check_row({**short, "units": "seed"})
 
 
 # --- files ---

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict, config_dict
 
+from experiments.runner import checks
 from experiments.runner import config as configs
-from experiments.runner.config import ConfigError
+from experiments.runner.checks import ConfigError
 from experiments.runner.programs import Programs, make_mesh
 from experiments.runner.schedule import check_phases
 from tests.experiments.conftest import TOY
@@ -106,29 +107,29 @@ def test_a_config_whose_argument_is_unknown(tmp_path):
 
 
 def test_split_arg_names_the_choices():
-    assert configs.split_arg("100", sizes=(20, 100)) == ("100", "paper")
+    assert checks.split_arg("100", sizes=(20, 100)) == ("100", "paper")
     with pytest.raises(ConfigError, match="choices: 20, 100"):
-        configs.split_arg("30", sizes=(20, 100))
+        checks.split_arg("30", sizes=(20, 100))
     with pytest.raises(ConfigError, match="did you mean 'smoke'"):
-        configs.split_arg("20,smok", sizes=(20, 100))
+        checks.split_arg("20,smok", sizes=(20, 100))
 
 
 def test_checks_name_key_and_range():
     config = ConfigDict({"a": {"b": 3, "c": 0.0, "flag": 1}})
-    assert configs.check_int(config, "a.b", low=1, high=3) == 3
+    assert checks.check_int(config, "a.b", low=1, high=3) == 3
     with pytest.raises(ConfigError, match=r"a.b: expected an integer from 4 to 5, got 3"):
-        configs.check_int(config, "a.b", low=4, high=5)
+        checks.check_int(config, "a.b", low=4, high=5)
     with pytest.raises(ConfigError, match=r"a.c: expected a finite float > 0, got 0.0"):
-        configs.check_float(config, "a.c", positive=True)
+        checks.check_float(config, "a.c", positive=True)
     with pytest.raises(ConfigError, match=r"a.c: expected a finite float >= 1.0, got 0.0"):
-        configs.check_float(config, "a.c", low=1.0)
+        checks.check_float(config, "a.c", low=1.0)
     with pytest.raises(ConfigError, match=r"a.flag: expected true or false, got 1"):
-        configs.check_bool(config, "a.flag")
+        checks.check_bool(config, "a.flag")
     with pytest.raises(ConfigError, match=r"a.d: expected a key of this config"):
-        configs.check_int(config, "a.d")
+        checks.check_int(config, "a.d")
     config.a.c = float("inf")
     with pytest.raises(ConfigError, match=r"a.c: expected a finite float"):
-        configs.check_float(config, "a.c")
+        checks.check_float(config, "a.c")
 
 
 def test_a_missing_common_field_is_named(tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.runner import config as configs
+from experiments.runner.checks import ConfigError
 from tests.contract import check_config, check_learner
 from tests.experiments.conftest import TOY
 from tests.experiments.runner import toy as glue
@@ -177,5 +178,5 @@ def test_a_config_with_a_poor_docstring_is_caught(tmp_path, change, words):
     if words is None:
         check_config(str(path))
         return
-    with pytest.raises((AssertionError, configs.ConfigError), match=words):
+    with pytest.raises((AssertionError, ConfigError), match=words):
         check_config(str(path))

@@ -8,7 +8,7 @@ import pytest
 
 from experiments import run as command_line
 from experiments.runner.checkpoint import restore_state, to_host
-from experiments.runner.config import ConfigError
+from experiments.runner.checks import ConfigError
 from experiments.runner.distributed import pick_devices
 from experiments.runner.metrics import read
 from experiments.runner.structure import batch_rows

@@ -6,9 +6,9 @@ import pytest
 
 from experiments.runner import loop
 from experiments.runner.checkpoint import to_host
-from experiments.runner.finite import gone_bad, not_finite
 from experiments.runner.metrics import read
 from experiments.runner.nonfinite import NonFiniteError
+from experiments.runner.structure import gone_bad, not_finite
 from experiments.runner.workdir import saved_steps
 from tests.experiments.runner import toy as glue
 from tests.experiments.runner.short_runs import ONE, final, train

@@ -10,7 +10,7 @@ import pytest
 
 from experiments.runner import loop, workdir
 from experiments.runner.checkpoint import to_host
-from experiments.runner.config import ConfigError
+from experiments.runner.checks import ConfigError
 from experiments.runner.metrics import read
 from experiments.runner.programs import Programs, make_mesh
 from experiments.runner.workdir import WorkdirError

@@ -11,6 +11,7 @@ from experiments.nco.methods import Options
 from experiments.report import rows
 from experiments.report import table as results_table
 from experiments.runner import pretrained
+from experiments.runner.workdir import write_results
 from nco import pointer
 
 
@@ -87,7 +88,7 @@ def test_a_run_is_shipped_with_how_it_was_made(tmp_path, monkeypatch):
     known = {"command": "python -m experiments.run", "seeds": [0], "seconds": 1.5}
     known |= {"machine": "CPU, 2 cores", "commit": "abc"}
     row = rows.complete({"name": "tsp4-greedy", "metric": "tour_length", "value": 2.5}, known)
-    rows.write(run / "results.json", "t", [row])
+    write_results(run / "results.json", "t", [row])
     with pytest.raises(ValueError, match="expected ROOM/MODEL"):
         pretrained.ship(run, "../tsp4")
     pretrained.ship(run, "nco/tsp4")

@@ -12,7 +12,7 @@ import pytest
 from experiments.report import rows
 from experiments.runner.checkpoint import _read, _read_manifest
 from experiments.runner.metrics import read
-from experiments.runner.workdir import saved_steps
+from experiments.runner.workdir import read_results, saved_steps
 from tests.experiments.conftest import command
 from tests.experiments.runner.launcher import Launcher
 
@@ -31,7 +31,8 @@ def assert_same_end(run: Path, whole: Path, *, results: bool = True) -> None:
     assert manifests[0]["leaves"] == manifests[1]["leaves"]
     assert manifests[0]["metrics"] == manifests[1]["metrics"]
     if results:
-        values = [rows.read(place / "results.json")["rows"][0]["value"] for place in (run, whole)]
+        ends = [read_results(place / "results.json") for place in (run, whole)]
+        values = [end["rows"][0]["value"] for end in ends]
         assert values[0] == values[1]
 
 
@@ -197,16 +198,16 @@ def test_another_config_is_refused_with_a_diff(launcher, whole, tmp_path):
 
 def test_a_finished_run_is_not_run_again(launcher, whole, tmp_path):
     results, metrics = whole / "results.json", whole / "metrics.jsonl"
-    before = rows.read(results), metrics.read_bytes()
+    before = read_results(results), metrics.read_bytes()
     assert launcher.run(command(whole, "cycle", **RUN), tmp_path / "log") == 0
     text = (tmp_path / "log").read_text()
     assert "done: 120 steps" in text
     assert "| toy | error |" in text
-    assert (rows.read(results), metrics.read_bytes()) == before
+    assert (read_results(results), metrics.read_bytes()) == before
     # Without its results only `finish` is run again.
     results.unlink()
     assert launcher.run(command(whole, "cycle", **RUN), tmp_path / "log") == 0
-    again = rows.read(results)
+    again = read_results(results)
     assert again["step"] == before[0]["step"]
     assert again["rows"][0]["value"] == before[0]["rows"][0]["value"]
     assert metrics.read_bytes() == before[1]
@@ -216,9 +217,9 @@ def test_extending_makes_new_results(launcher, tmp_path):
     run, log = tmp_path / "run", tmp_path / "log"
     settings = {"phase_steps": "5,10"}
     assert launcher.run(command(run, "cycle", steps=30, **settings), log) == 0
-    first = rows.read(run / "results.json")
+    first = read_results(run / "results.json")
     assert launcher.run(command(run, "cycle", steps=60, **settings), log) == 0
-    second = rows.read(run / "results.json")
+    second = read_results(run / "results.json")
     assert (first["step"], second["step"]) == (30, 60)
     assert first["rows"][0]["value"] != second["rows"][0]["value"]
     assert launcher.run(command(tmp_path / "long", "cycle", steps=60, **settings), log) == 0
@@ -226,7 +227,7 @@ def test_extending_makes_new_results(launcher, tmp_path):
 
 
 def test_what_a_row_says(whole):
-    row = rows.read(whole / "results.json")["rows"][0]
+    row = read_results(whole / "results.json")["rows"][0]
     assert set(row) == set(rows.FIELDS)
     assert (row["name"], row["metric"], row["seeds"]) == ("toy", "error", [0])
     assert row["command"].startswith("python -m experiments.run --config=")

@@ -14,7 +14,8 @@ from experiments import run
 from experiments.report import rows
 from experiments.runner import config as configs
 from experiments.runner import loop
-from experiments.runner.config import ConfigError
+from experiments.runner.checks import ConfigError
+from experiments.runner.workdir import read_results, write_results
 from tests.experiments.conftest import TOY, command
 from tests.experiments.runner import toy as glue
 from tests.experiments.runner.launcher import ROOT
@@ -148,7 +149,7 @@ def test_a_run_leaves_what_it_says(tmp_path, capsys):
 
 def test_rows_of_several_seeds_are_joined(tmp_path, capsys):
     assert call(*command(tmp_path / "run", steps=10, num_seeds=3, seed=2)) == 0
-    row = rows.read(tmp_path / "run" / "results.json")["rows"][0]
+    row = read_results(tmp_path / "run" / "results.json")["rows"][0]
     last = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     each = [line["error"] for line in last[-4:-1]]
     assert row["value"] == pytest.approx(np.mean(each))
@@ -231,7 +232,7 @@ def test_the_module_runs_as_a_program(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "step 10/10 (train)" in done.stdout
-    row = rows.read(tmp_path / "run" / "results.json")["rows"][0]
+    row = read_results(tmp_path / "run" / "results.json")["rows"][0]
     assert row["command"].startswith("python -m experiments.run --config=")
 
 
@@ -259,14 +260,14 @@ def test_a_row_that_is_not_one():
         rows.complete({"name": "a", "metric": "b", "value": 1, "vlaue": 2}, {})
     row = {"name": "a", "metric": "b", "value": 1}
     with pytest.raises(ValueError, match="is not unique"):
-        rows.write(Path("unused"), "t", [row, row])
+        write_results(Path("unused"), "t", [row, row])
     with pytest.raises(ValueError, match="rows of different seeds do not match"):
         rows.over_seeds([[{"name": "a", "metric": "b"}], [{"name": "a", "metric": "c"}]])
 
 
 def test_a_row_without_git(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert rows.commit() == ""
+    assert rows.checkout() == ""
 
 
 def test_the_loop_can_be_called_by_itself(tmp_path):

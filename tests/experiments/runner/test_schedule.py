@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.runner.config import ConfigError
+from experiments.runner.checks import ConfigError
 from experiments.runner.experiment import Phase
 from experiments.runner.schedule import Position, check_phases, dispatches, is_due, position_at
 

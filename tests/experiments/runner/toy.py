@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.runner.config import ConfigError, check_choice, check_float, check_int
+from experiments.runner.checks import ConfigError, check_choice, check_float, check_int
 from experiments.runner.experiment import Experiment, Phase
 
 TASKS = ("resident", "host", "traced", "cycle")

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from experiments.data import catalogue, registry, tables
+from experiments.report.interval import median_interval
 from experiments.report.table import read_table
 from experiments.search import alphax as search_alphax
 from experiments.search import plain_cnn as search_plain_cnn
@@ -58,7 +59,7 @@ def test_trials_can_be_limited_too():
 @pytest.mark.parametrize("n", [6, 9, 20, 51])
 def test_the_interval_of_a_median_is_scipys(n):
     values = np.random.default_rng(n).exponential(size=n)
-    found = tabular_search.median_interval(values)
+    found = median_interval(values)
     expected = stats.quantile_test(values, q=0, p=0.5).confidence_interval(0.95)
     assert found.value == np.median(values)
     assert (found.low, found.high) == (expected.low, expected.high)

@@ -11,7 +11,7 @@ from experiments.data.registry import MissingDataset
 from experiments.report import table as results_table
 from experiments.report.finished import Finished
 from experiments.runner import config as configs
-from experiments.runner.config import ConfigError
+from experiments.runner.checks import ConfigError
 from experiments.search import nasbench201 as search_nasbench201
 from experiments.search import nasbench201_methods
 from experiments.search import synthetic as search_synthetic

@@ -8,6 +8,7 @@ import pytest
 from experiments import run
 from experiments.report import table as results_table
 from experiments.runner import config as configs
+from experiments.runner.checks import ConfigError
 from experiments.search import contest as search_contest
 from search import baselines, contest, interface
 
@@ -94,5 +95,5 @@ def test_a_contest_through_the_runner(tmp_path):
 def test_settings_of_a_config_are_checked():
     for key, value in (("method", "adam"), ("task", "dog"), ("rows", "3"), ("folds", "1")):
         config = configs.load("search/contest:knn-wine-accuracy,smoke", [(key, value)])
-        with pytest.raises(configs.ConfigError, match=key):
+        with pytest.raises(ConfigError, match=key):
             search_contest.build(config)

@@ -6,6 +6,7 @@ import pytest
 from experiments import run
 from experiments.report import table as results_table
 from experiments.runner import config as configs
+from experiments.runner.checks import ConfigError
 from experiments.search import control as search_control
 from search import baselines, control, interface
 
@@ -129,5 +130,5 @@ def test_a_search_through_the_runner(task, tmp_path):
 def test_settings_of_a_config_are_checked():
     for key, value in (("method", "adam"), ("task", "dog"), ("terrains", "0")):
         config = configs.load("search/control:lunar,smoke", [(key, value)])
-        with pytest.raises(configs.ConfigError, match=key):
+        with pytest.raises(ConfigError, match=key):
             search_control.build(config)

@@ -5,14 +5,15 @@ import json
 import numpy as np
 import pytest
 
+from experiments.report import rows as result_rows
 from experiments.report import table as results_table
 from experiments.report.finished import Finished
-from experiments.report.table import Interval
+from experiments.report.interval import Interval
 from experiments.search import figures as search_figures
 
 
 def row(name, metric, value, config="", n=5):
-    return results_table.row(
+    return result_rows.row(
         name, metric, Interval(value, value - 1, value + 2, n), unit="seed",
         command="python -m experiments.search.nasbench201", config=config, machine="none",
         commit="",

@@ -1,0 +1,107 @@
+"""The frame of every command line: parser, types of options, exit codes, errors in one line."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import math
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from experiments.runner.checks import UserError
+
+FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what was wrong, on exit code 2; options are given in full.
+
+    Args:
+      module: what follows `python -m`.
+      description: shown by `--help` as it is written.
+      hint: the line after an error.
+    """
+
+    def __init__(self, module: str, description: str | None, hint: str = "Try --help.") -> None:
+        super().__init__(
+            prog=f"python -m {module}",
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        self.hint = hint
+
+    def error(self, message: str) -> NoReturn:
+        print(f"error: {message}\n{self.hint}", file=sys.stderr)
+        raise SystemExit(BAD_USAGE)
+
+
+def command(main: Callable[[Sequence[str]], int]) -> Callable[..., int]:
+    """Makes a command of `main(words)`: without words it takes those of this process.
+
+    A `UserError`, an extra that is not installed, and an interrupt are one line each, with exit
+    codes 2, 2 and 130. A reader that has gone (`| head`) ends it quietly.
+    """
+
+    @functools.wraps(main)
+    def wrapped(arguments: Sequence[str] | None = None) -> int:
+        try:
+            return main(list(sys.argv[1:] if arguments is None else arguments))
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return BAD_USAGE
+        except ImportError as error:
+            if not is_missing_extra(error):
+                raise
+            print(f"error: {error}", file=sys.stderr)
+            return BAD_USAGE
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return FAILED
+        except KeyboardInterrupt:
+            print("\nstopped; the same command goes on where something is kept", file=sys.stderr)
+            return INTERRUPTED
+
+    return wrapped
+
+
+def is_missing_extra(error: ImportError) -> bool:
+    """Whether an error says which extra of this project to install."""
+    return "ncolab[" in str(error)
+
+
+def command_line(module: str, words: Sequence[str]) -> str:
+    """A command to be given again, as rows record it."""
+    return shlex.join(["python", "-m", module, *words])
+
+
+def whole(text: str) -> int:
+    """The type of an option that is a whole number of at least 1."""
+    return _integer(text, 1, None)
+
+
+def natural(text: str) -> int:
+    """The type of an option that is a whole number from 0 to 2^32 - 1, such as a seed."""
+    return _integer(text, 0, 2**32 - 1)
+
+
+def positive(text: str) -> float:
+    """The type of an option that is a finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return value
+
+
+def _integer(text: str, low: int, high: int | None) -> int:
+    number: Any = int(text) if text.isdecimal() else None
+    if number is None or number < low or (high is not None and number > high):
+        wanted = f"of at least {low}" if high is None else f"from {low} to 2^32-1"
+        raise argparse.ArgumentTypeError(f"expected a whole number {wanted}, got {text!r}")
+    return number
