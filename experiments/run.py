@@ -178,7 +178,7 @@ def finish(flags: argparse.Namespace, config: Any, experiment: Any, done: Any) -
     from experiments.runner import distributed, metrics
 
     path = flags.workdir / RESULTS
-    if experiment.finish is not None and read_results(path).get("step") != done.step:
+    if read_results(path).get("step") != done.step:
         each = []
         for index, state in enumerate(done.states):
             several = len(done.states) > 1
@@ -186,7 +186,7 @@ def finish(flags: argparse.Namespace, config: Any, experiment: Any, done: Any) -
             if not distributed.is_first():  # the others compute the same, and keep nothing
                 folder = Path(tempfile.mkdtemp())
             folder.mkdir(parents=True, exist_ok=True)
-            each.append(experiment.finish(state, folder))
+            each.append([] if experiment.finish is None else experiment.finish(state, folder))
         found = rows.over_seeds(each) if len(each) > 1 else list(each[0])
         known = {
             "command": this_command(),
@@ -199,7 +199,8 @@ def finish(flags: argparse.Namespace, config: Any, experiment: Any, done: Any) -
             timing = metrics.read(flags.workdir / TIMING)
             known["seconds"] = round(sum(record["seconds"] for record in timing), 3)
             found = [rows.complete(row, known) for row in found]
-            write_results(path, flags.config, found, step=done.step)
+            ended = {"step": done.step, "steps": config.steps}
+            write_results(path, flags.config, found, **ended, **known)
     if distributed.is_first():
         report(flags.workdir, done.step, path)
 

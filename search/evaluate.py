@@ -11,8 +11,8 @@ not finite ("failed"), an evaluation beyond its time ("timeout"), or a process t
 often than the trial may be tried again ("failed"). AlphaX's and LaNAS's distributed forms (Wang
 2022, sections 3.2 and 4.2) are these evaluators with a searcher that is told late.
 
-An objective is a function `(point, seed) -> reward`; for a pool or a cluster it pickles, so it is a
-function of a module or a `functools.partial` of one.
+An objective is a function `(point, seed) -> reward`, or `-> Measured(reward, more)`; for a pool or
+a cluster it pickles, so it is a function of a module or a `functools.partial` of one.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from multiprocessing import connection as pipes
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol
 
-from search.interface import Outcome, Point, Trial, settled
+from search.interface import Measured, Outcome, Point, Trial, measured, settled
 
-Objective = Callable[[Point, int], float]
+Objective = Callable[[Point, int], float | Measured]
 _READY = "ready"
 POLL_S = 0.05  # how long a collect that must not wait still looks
 
@@ -39,10 +39,12 @@ class Report(NamedTuple):
     Attributes:
         outcome: for the searcher.
         note: what went wrong, in words for the journal; empty where nothing did.
+        more: what the objective measured besides the reward, for the journal.
     """
 
     outcome: Outcome
     note: str
+    more: dict[str, Any] | None = None
 
 
 class Evaluator(Protocol):
@@ -74,12 +76,13 @@ class Evaluator(Protocol):
 def attempt(trial: Trial, objective: Objective) -> Report:
     """Evaluates a trial in this process."""
     try:
-        value = float(objective(trial.point, trial.seed))
+        value, more = measured(objective(trial.point, trial.seed))
     except Exception as error:
         failed = Outcome(trial.id, float("nan"), "failed")
         return Report(failed, f"{type(error).__name__}: {error}")
     outcome = settled(Outcome(trial.id, value, "ok"))
-    return Report(outcome, "" if outcome.status == "ok" else f"the objective returned {value}")
+    note = "" if outcome.status == "ok" else f"the objective returned {value}"
+    return Report(outcome, note, more)
 
 
 class InProcess:

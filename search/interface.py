@@ -62,6 +62,18 @@ class Outcome(NamedTuple):
     status: str
 
 
+class Measured(NamedTuple):
+    """What an objective may return in place of a reward: the reward, and what else it measured.
+
+    Attributes:
+        value: the reward.
+        more: numbers, strings, and lists and dicts of them, for the journal; no searcher sees it.
+    """
+
+    value: float
+    more: dict[str, Any]
+
+
 class Searcher(NamedTuple):
     """An optimiser, made by a factory such as `lanas.searcher(...)`.
 
@@ -88,13 +100,20 @@ def trial_seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0]) >> 1
 
 
-def score(trial: Trial, objective: Callable[[Point, int], float]) -> Outcome:
+def score(trial: Trial, objective: Callable[[Point, int], float | Measured]) -> Outcome:
     """Evaluates a trial here and now; an exception or a value that is not finite is a failure."""
     try:
-        value = float(objective(trial.point, trial.seed))
+        value, _ = measured(objective(trial.point, trial.seed))
     except Exception:
         value = math.nan
     return settled(Outcome(trial.id, value, "ok"))
+
+
+def measured(returned: Any) -> tuple[float, dict[str, Any] | None]:
+    """The reward that an objective returned, and what else it measured, if anything."""
+    if isinstance(returned, Measured):
+        return float(returned.value), returned.more
+    return float(returned), None
 
 
 def settled(outcome: Outcome) -> Outcome:

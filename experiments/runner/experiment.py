@@ -67,14 +67,19 @@ class Experiment(NamedTuple):
 class Search(NamedTuple):
     """Work that the host drives, a trial at a time: what `build(config)` returns instead.
 
-    Its budget is `config.steps`, and its journal is its checkpoint.
+    Its journal is its checkpoint.
 
     Attributes:
       searcher: a `search.interface.Searcher`.
-      objective: `(point, seed) -> float`, maximised; pickles where the evaluator is not in process.
+      objective: `(point, seed) -> float`, or `-> Measured` with more for the journal; maximised;
+        pickles where the evaluator is not in process.
       headline: the metric that the values are called by, and "max", or "min" for a cost: then the
         objective returns the cost's negative, and the cost is what is shown.
       evaluator: `(objective) -> Evaluator` of `search.evaluate`; in this process by default.
+      budget: evaluations of a seed; `config.steps` by default.
+      goal: a reward at which the search of a seed ends before its budget.
+      of_seed: `(seed) -> objective`, in place of `objective` where each seed has a problem of its
+        own.
       batch_size: how many trials are asked for at once.
       asynchronous: ask for one more whenever one has ended, so that `batch_size` trials are always
         open; else a batch is told before the next is asked for, and the sequence does not depend
@@ -86,8 +91,11 @@ class Search(NamedTuple):
     """
 
     searcher: Any
-    objective: Callable[[Any, int], float]
+    objective: Callable[[Any, int], Any]
     headline: tuple[str, str]
+    budget: int | None = None
+    goal: float | None = None
+    of_seed: Callable[[int], Callable[[Any, int], Any]] | None = None
     evaluator: Callable[..., Any] | None = None
     batch_size: int = 1
     asynchronous: bool = False

@@ -36,12 +36,15 @@ class Journal:
     """An append-only file of JSON lines that never holds a record beyond `step` after a resume.
 
     Args:
-      path: the file, made if absent.
-      step: records of later steps are dropped, and so is a torn last line.
+      path: the file, made if absent, with its folder.
+      step: records of later steps are dropped, and so is a torn last line; None leaves the file as
+        it is.
     """
 
-    def __init__(self, path: Path, step: int) -> None:
-        drop_beyond(path, step)
+    def __init__(self, path: Path, step: int | None = None) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if step is not None:
+            drop_beyond(path, step)
         self._file = path.open("ab")
 
     def write(self, record: Mapping[str, Any]) -> None:

@@ -1,10 +1,11 @@
 """A search's journal, which is its checkpoint: JSON lines, appended, on disk before they count.
 
     {"kind": "ask", "trials": [{"id": 0, "point": [0.5, 1.0], "seed": 77}, ...]}
-    {"kind": "outcome", "id": 0, "value": 1.25, "status": "ok", "note": ""}
+    {"kind": "outcome", "id": 0, "value": 1.25, "status": "ok", "note": "", "more": {...}}
     {"kind": "tell", "ids": [0]}                      which outcomes the searcher was told, in order
 
-`value` is null where the status is not "ok". A search is a function of its seed and of these calls,
+`value` is null where the status is not "ok"; `more` is there where the objective measured more than
+the value. A search is a function of its seed and of these calls,
 so replaying them gives its state; trials without an outcome are evaluated again.
 """
 
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.runner.metrics import Journal as JsonLines
 from experiments.runner.workdir import CORRUPT, WorkdirError, replace_text
 from search.evaluate import Report
 from search.interface import Outcome, Searcher, Trial
@@ -49,43 +50,23 @@ class Replayed(NamedTuple):
     told: list[int]
 
 
-class Journal:
-    """The file, open for more.
-
-    Args:
-      path: made if absent. It is expected to be whole: `read` mends it.
-    """
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("ab")
+class Journal(JsonLines):
+    """The file, open for more; it is expected to be whole: `read` mends it."""
 
     def asked(self, trials: Sequence[Trial]) -> None:
         """Returns when the trials are on disk, so that none is evaluated that is not."""
-        self._write({"kind": "ask", "trials": [_trial_record(trial) for trial in trials]})
+        self.write({"kind": "ask", "trials": [_trial_record(trial) for trial in trials]})
         self.sync()
 
     def ended(self, report: Report) -> None:
         number, value, status = report.outcome
         known = None if math.isnan(value) else value
-        self._write(
-            {"kind": "outcome", "id": number, "value": known, "status": status}
-            | {"note": report.note}
-        )
+        record = {"kind": "outcome", "id": number, "value": known, "status": status}
+        record["note"] = report.note
+        self.write(record if report.more is None else record | {"more": plain(report.more)})
 
     def told(self, ids: Sequence[int]) -> None:
-        self._write({"kind": "tell", "ids": list(ids)})
-
-    def sync(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        self.sync()
-        self._file.close()
-
-    def _write(self, record: Record) -> None:
-        self._file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
+        self.write({"kind": "tell", "ids": list(ids)})
 
 
 def read(path: Path) -> list[Record]:
@@ -135,9 +116,7 @@ def replay(searcher: Searcher, seed: int, records: Sequence[Record]) -> Replayed
                 _compare(asked, record["trials"])
                 trials += asked
             elif record["kind"] == "outcome":
-                value = math.nan if record["value"] is None else float(record["value"])
-                outcome = Outcome(int(record["id"]), value, str(record["status"]))
-                reports[outcome.id] = Report(outcome, str(record["note"]))
+                reports[int(record["id"])] = _report(record)
             else:
                 ids = [int(i) for i in record["ids"]]
                 state = searcher.tell(state, [reports[i].outcome for i in ids])
@@ -145,6 +124,74 @@ def replay(searcher: Searcher, seed: int, records: Sequence[Record]) -> Replayed
         except (KeyError, TypeError, ValueError) as error:
             raise JournalError(f"line {number} of the journal: {error}") from error
     return Replayed(state, trials, reports, told)
+
+
+class Recorded(NamedTuple):
+    """A search as its journal has it, read without its searcher.
+
+    Attributes:
+      points: of all trials, by id, as JSON has them.
+      reports: what became of them, by id; open trials have none.
+      told: ids in the order in which the searcher was told.
+    """
+
+    points: list[Any]
+    reports: dict[int, Report]
+    told: list[int]
+
+    @property
+    def values(self) -> np.ndarray:
+        """Rewards in the order of the tells, float64 [told]; nan where one failed."""
+        return np.array([self.reports[i].outcome.value for i in self.told], np.float64)
+
+    @property
+    def best(self) -> np.ndarray:
+        """The best reward so far after each tell, float64 [told].
+
+        A failed start counts as the first reward that there is.
+        """
+        values = self.values
+        known = values[np.isfinite(values)]
+        if not len(known):
+            raise ValueError("the search has no evaluation that did not fail")
+        filled = np.where(np.isfinite(values), values, -np.inf)
+        best = np.maximum.accumulate(filled)
+        return np.where(np.isfinite(best), best, known[0])
+
+    @property
+    def more(self) -> list[dict[str, Any]]:
+        """What was measured besides the rewards, in the order of the tells."""
+        return [self.reports[i].more or {} for i in self.told]
+
+
+def recorded(workdir: Path) -> list[Recorded]:
+    """The searches of a run, one a seed, from its folder alone.
+
+    Raises:
+      WorkdirError: the folder holds no journal.
+    """
+    own = [workdir / JOURNAL] if (workdir / JOURNAL).exists() else []
+    seeds = sorted(workdir.glob(f"seed_*/{JOURNAL}"), key=lambda path: int(path.parent.name[5:]))
+    if not own and not seeds:
+        raise WorkdirError(f"{workdir}: expected the folder of a search, with {JOURNAL}")
+    found = []
+    for path in own or seeds:
+        points, reports, told = list[Any](), dict[int, Report](), list[int]()
+        for record in read(path):
+            if record["kind"] == "ask":
+                points += [trial["point"] for trial in record["trials"]]
+            elif record["kind"] == "outcome":
+                reports[int(record["id"])] = _report(record)
+            else:
+                told += record["ids"]
+        found.append(Recorded(points, reports, told))
+    return found
+
+
+def _report(record: Record) -> Report:
+    value = math.nan if record["value"] is None else float(record["value"])
+    outcome = Outcome(int(record["id"]), value, str(record["status"]))
+    return Report(outcome, str(record["note"]), record.get("more"))
 
 
 def plain(value: Any) -> Any:

@@ -76,7 +76,7 @@ def train(
     profile: bool = False,
     stop: Callable[[], bool] = lambda: False,
 ) -> Finished:
-    """Searches until `config.steps` evaluations a seed, from the journal in `workdir` on.
+    """Searches until each seed has its budget or its goal, from the journal in `workdir` on.
 
     Args:
       work: what to search with.
@@ -99,15 +99,16 @@ def train(
         work.require()
     with claim(workdir, config), one_thread():
         write_config(workdir, config)
-        total = config.steps * config.num_seeds
+        budget = work.budget or config.steps
+        total = budget * config.num_seeds
         name = f"best_{work.headline[0]}"
         seeds = [config.seed + index for index in range(config.num_seeds)]
         folders = [workdir / f"seed_{seed}" if len(seeds) > 1 else workdir for seed in seeds]
         begun = [_resume(work, seed, folder) for seed, folder in zip(seeds, folders, strict=True)]
         done = sum(len(each.told) for each in begun)
-        if any(len(each.told) > config.steps for each in begun):
+        if any(len(each.told) > budget for each in begun):
             most = max(len(each.told) for each in begun)
-            raise WorkdirError(f"{workdir} has done {most} steps, more than steps = {config.steps}")
+            raise WorkdirError(f"{workdir} has done {most} steps, more than steps = {budget}")
         # Rewritten from the journal: what it holds follows from that.
         lines = metric_files.Journal(workdir / METRICS, -1)
         timing = metric_files.Journal(workdir / TIMING, done)
@@ -115,10 +116,11 @@ def train(
         finished, stopped = [], False
         try:
             for seed, folder, found in zip(seeds, folders, begun, strict=True):
-                told = _Told(work, config, seed, lines, timing, progress)
-                searched = _search(work, config.steps, seed, folder, found, told, stop)
+                one = work if work.of_seed is None else work._replace(objective=work.of_seed(seed))
+                told = _Told(one, config, seed, budget, lines, timing, progress)
+                searched = _search(one, budget, seed, folder, found, told, stop)
                 finished.append(searched)
-                stopped = len(searched.told) < config.steps
+                stopped = not told.is_over
                 if stopped:
                     break
         finally:
@@ -143,13 +145,14 @@ class _Told:
         work: Search,
         config: ConfigDict,
         seed: int,
+        budget: int,
         lines: metric_files.Journal,
         timing: metric_files.Journal,
         progress: Progress,
     ) -> None:
         self._work, self._lines, self._timing, self._progress = work, lines, timing, progress
         self._seed = {"seed": seed} if config.num_seeds > 1 else {}
-        self._every, self._last = max(1, config.steps // LINES), config.steps
+        self._every, self._last = max(1, budget // LINES), budget
         self._best, self._step, self._shown = -math.inf, 0, 0
         self._since = time.monotonic()
 
@@ -160,6 +163,12 @@ class _Told:
             self._best = max(self._best, report.outcome.value)
         if math.isfinite(self._best):
             self._lines.write(self._line())
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the budget is used up, or the goal reached."""
+        goal = math.inf if self._work.goal is None else self._work.goal
+        return self._step >= self._last or self._best >= goal
 
     def replayed(self) -> None:
         """What was noted is on the bar, and in timing.jsonl, already."""
@@ -201,7 +210,7 @@ def _search(
     for number in order:
         told.note(reports[number])
     told.replayed()
-    if len(order) >= budget:
+    if told.is_over:
         return Searched(seed, state, trials, reports, order, overhead)
     make = work.evaluator or InProcess
     evaluator: Evaluator
@@ -211,7 +220,7 @@ def _search(
             for trial in trials:
                 if trial.id not in reports:
                     evaluator.submit(trial)
-            while len(order) < budget and not stop():
+            while not told.is_over and not stop():
                 since = time.perf_counter()
                 ids = _to_tell(work, trials, reports, order)
                 if ids:
@@ -220,7 +229,7 @@ def _search(
                     order += ids
                     for number in ids:
                         told.note(reports[number])
-                wanted = _to_ask(work, budget, len(trials), len(order))
+                wanted = 0 if told.is_over else _to_ask(work, budget, len(trials), len(order))
                 if wanted:
                     state, asked = work.searcher.ask(state, wanted)
                     journal.asked(asked)
@@ -229,6 +238,8 @@ def _search(
                 overhead += spent
                 if ids:
                     told.show(spent)
+                if told.is_over:
+                    break
                 for trial in trials[len(trials) - wanted :]:
                     evaluator.submit(trial)
                 if len(reports) == len(trials):

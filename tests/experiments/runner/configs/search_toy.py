@@ -1,6 +1,7 @@
 """A toy search for the tests of the runner.
 
-Command: python -m experiments.run --config=tests/experiments/runner/configs/search_toy.py --workdir=w
+Command:
+    python -m experiments.run --config=tests/experiments/runner/configs/search_toy.py --workdir=w
 Expected time: 1 s. Expected number: 0.1.
 """
 

@@ -1,6 +1,6 @@
 """A regression with a few weights, in a second.
 
-Command: python -m experiments.run --config=tests/experiments/runner/configs/toy.py --workdir=runs/toy
+Command: python -m experiments.run --config=tests/experiments/runner/configs/toy.py --workdir=w
 Expected time: 5 s, most of it to start. Expected number: error 0.4 after 60 steps.
 """
 
