@@ -25,7 +25,14 @@ from typing import Any
 
 from experiments.runner import config as configs
 from experiments.runner.checks import ConfigError
-from experiments.runner.command import FAILED, INTERRUPTED, Parser, command, command_line
+from experiments.runner.command import (
+    FAILED,
+    INTERRUPTED,
+    Parser,
+    command,
+    command_line,
+    take_overrides,
+)
 from experiments.runner.experiment import Experiment, Search
 from experiments.runner.workdir import RESULTS, TIMING, check_identity, read_results, write_results
 
@@ -71,7 +78,7 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[tuple[str,
         "--num_processes", metavar="N", type=int, help="how many processes there are"
     )
 
-    overrides, rest = _take_overrides(arguments, parser)
+    overrides, rest = take_overrides(arguments, parser)
     flags, unknown = parser.parse_known_args(rest)
     if unknown:
         known = [option for option in parser._option_string_actions if option.startswith("--")]
@@ -82,24 +89,6 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[tuple[str,
     if not flags.list and not flags.dry_run and flags.workdir is None:
         parser.error("--workdir is missing")
     return flags, overrides
-
-
-def _take_overrides(
-    arguments: Sequence[str], parser: Parser
-) -> tuple[list[tuple[str, str]], list[str]]:
-    overrides, rest, words = [], [], iter(arguments)
-    for word in words:
-        if not word.startswith("--config."):
-            rest.append(word)
-            continue
-        key, equals, value = word.removeprefix("--config.").partition("=")
-        if not equals:
-            following = next(words, None)
-            if following is None or following.startswith("--"):
-                parser.error(f"--config.{key} has no value")
-            value = following
-        overrides.append((key, value))
-    return overrides, rest
 
 
 @command

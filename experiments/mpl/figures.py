@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.mpl.tables import FRACTIONS, TABLES
+from experiments.mpl.tables import FRACTIONS, PRINTED
 from experiments.nco.tables import Parser
 from experiments.report import curves, figures
 from experiments.report import table as results_table
@@ -69,7 +69,7 @@ def read(table: str, wanted: Sequence[str]) -> dict[str, Row]:
 
 def components(out: Path) -> None:
     """Draws figure 5.3: accuracy after each component, as bars with their intervals."""
-    rows = read("components", list(TABLES["components"]))
+    rows = read("components", list(PRINTED["components"]))
     plt = figures.pyplot()
     with plt.rc_context(figures.STYLE):
         figure, axis = plt.subplots(figsize=(6.4, 3.2))

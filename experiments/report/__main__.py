@@ -1,27 +1,35 @@
 """Tables and figures: from run folders, and into the README files.
 
+    python -m experiments.report --fill                     # the tables that there are
+    python -m experiments.report --fill mpl/ssl --list      # what a table needs, and what is there
+    python -m experiments.report --fill mpl/ssl --jobs 2    # its runs; its rows, in runs/mpl
+    python -m experiments.report --fill mpl/ssl --only uda --config.num_seeds=2 --config.steps=500
     python -m experiments.report runs/a runs/b    # a report on runs, in runs/report/report.md
     python -m experiments.report runs/a --record nco/demo   # their result rows, into results/
     python -m experiments.report --tables         # the tables of every README.md, from results/
     python -m experiments.report --tables --check # only tell whether they are up to date
 
+A table is filled by runs of `experiments.run`: each has its folder below `--runs`, is made once,
+and goes on where it was stopped when the same command is given again. Rows go into RUNS/TABLE.json;
+with --record into experiments/results. A cell's minutes are those of its recorded rows.
+
 Curves and evaluations of runs whose configs differ in the seed only are averaged, with the 95%
 interval of their mean; results are listed run by run.
 """
 
+import argparse
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.report import curves, figures
+from experiments.report import curves, figures, sweep
 from experiments.report import markdown as markdown_tables
 from experiments.report import rows as result_rows
 from experiments.report import table as results_table
 from experiments.report.curves import Group, ReportError, Run
-from experiments.report.rows import TableError
-from experiments.runner.command import Parser, command
-from experiments.runner.workdir import WorkdirError, replace_text
+from experiments.runner.command import FAILED, Parser, command, take_overrides, whole
+from experiments.runner.workdir import replace_text
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,41 +37,97 @@ ROOT = Path(__file__).resolve().parents[2]
 @command
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit status."""
-    parser = Parser("experiments.report", __doc__)
-    parser.add_argument("workdirs", metavar="WORKDIR", nargs="*", type=Path, help="a run's folder")
-    parser.add_argument(
-        "--out", metavar="DIR", type=Path, help="default: `report` beside or inside the runs"
-    )
-    parser.add_argument(
-        "--record",
-        metavar="GROUP/TABLE",
-        help="put the runs' result rows into a table of results/, in place of those they repeat",
-    )
-    parser.add_argument("--title", help="with --record: the table's title, where it is new")
-    parser.add_argument("--tables", action="store_true", help="write the tables of README files")
-    parser.add_argument("--check", action="store_true", help="with --tables: write nothing")
-    parser.add_argument("--no_figures", action="store_true", help="tables only: no matplotlib")
-    options = parser.parse_args(arguments)
-    if options.tables == bool(options.workdirs):
-        parser.error("expected either run folders or --tables")
-    if options.check and not options.tables:
-        parser.error("--check goes with --tables")
-    if options.record and options.tables:
-        parser.error("--record goes with run folders")
-    if options.title and not options.record:
-        parser.error("--title goes with --record")
+    options = parse(arguments)
+    if options.fill is not None:
+        return fill(options)
+    if options.tables:
+        return tables(ROOT, check=options.check)
     try:
-        if options.tables:
-            return tables(ROOT, check=options.check)
         if options.record:
             print(record(options.workdirs, results_table.table_path(options.record), options.title))
             return 0
         for path in write_report(options.workdirs, options.out, draw=not options.no_figures):
             print(path)
-    except (ImportError, OSError, ReportError, WorkdirError, TableError) as error:
+    except OSError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return FAILED
     return 0
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = Parser("experiments.report", __doc__)
+    add = parser.add_argument
+    add("workdirs", metavar="WORKDIR", nargs="*", type=Path, help="a run's folder")
+    add("--out", metavar="DIR", type=Path, help="default: `report` beside or inside the runs")
+    add(
+        "--record",
+        metavar="GROUP/TABLE",
+        nargs="?",
+        const="",
+        help="put the runs' result rows into a table of results/, in place of those they repeat; "
+        "with --fill, into its own",
+    )
+    add("--title", help="with --record: the table's title, where it is new")
+    add("--tables", action="store_true", help="write the tables of README files")
+    add("--check", action="store_true", help="with --tables: write nothing")
+    add("--no_figures", action="store_true", help="tables only: no matplotlib")
+    add = parser.add_argument_group("filling a table by runs").add_argument
+    add("--fill", metavar="GROUP/TABLE", nargs="?", const="", help="which; without one: list them")
+    add("--only", nargs="+", default=[], metavar="ROW", help="these cells: 'tsp20-*'")
+    add("--jobs", type=whole, default=1, metavar="N", help="runs at once, each on a core (1)")
+    add("--runs", type=Path, metavar="DIR", help="where the runs' folders are (runs/GROUP)")
+    add("--list", action="store_true", help="show the cells and what is there; run nothing")
+    add("--config.KEY", metavar="VALUE", help="replaces a value in every cell that has the key")
+    overrides, rest = take_overrides(words, parser)
+    options = parser.parse_args(rest)
+    options.overrides = overrides
+    wanted = [bool(options.workdirs), options.tables, options.fill is not None]
+    if sum(wanted) != 1:
+        parser.error("expected run folders, --tables or --fill")
+    if options.check and not options.tables:
+        parser.error("--check goes with --tables")
+    if options.record is not None and options.tables:
+        parser.error("--record goes with run folders, or with --fill")
+    if options.record == "" and options.workdirs:
+        parser.error("--record: expected GROUP/TABLE")
+    if options.record and options.fill is not None:
+        parser.error("--record: with --fill the table is known; write --record alone")
+    if options.title and not options.record:
+        parser.error("--title goes with --record")
+    if not options.fill and (options.only or options.list or options.runs or overrides):
+        parser.error("--only, --list, --runs and --config.KEY go with --fill GROUP/TABLE")
+    return options
+
+
+def fill(options: argparse.Namespace) -> int:
+    """Lists the tables, or the cells of one, or makes its runs and writes its rows."""
+    if not options.fill:
+        for name, table in sweep.tables().items():
+            print(f"{name:24}{len(table.cells):4} cells  {table.title}")
+        return 0
+    name, table = options.fill, sweep.find(options.fill)
+    group, _, stem = name.partition("/")
+    folder = (options.runs or Path("runs") / group).expanduser()
+    jobs = sweep.plan(table, options.only, options.overrides, folder)
+    if options.record is not None:
+        sweep.check_record(name, options.overrides)
+    print(sweep.listing(name, jobs), flush=True)
+    if options.list:
+        return 0
+    path = folder / f"{stem}.json" if options.record is None else results_table.table_path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    filled = sweep.fill(name, jobs, workers=options.jobs, path=path)
+    if filled.rows:
+        metrics = dict.fromkeys(row["metric"] for row in filled.rows)
+        print(f"\n{markdown_tables.markdown(filled.rows, ('name', *metrics))}\n\nwrote {path}")
+    if table.draw is not None and path.exists() and not options.no_figures:
+        rows = results_table.read_table(path).rows
+        for picture in table.draw(rows, sweep.finished(jobs), path.parent):
+            print(f"wrote {picture}")
+    for why in filled.failed:
+        print(f"failed: {why}", file=sys.stderr)
+    return FAILED if filled.failed else 0
 
 
 def tables(root: Path, *, check: bool = False) -> int:

@@ -78,6 +78,25 @@ def command_line(module: str, words: Sequence[str]) -> str:
     return shlex.join(["python", "-m", module, *words])
 
 
+def take_overrides(
+    arguments: Sequence[str], parser: Parser
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """Splits words into the overrides of a config, `--config.x.y=value`, and the others."""
+    overrides, rest, words = [], [], iter(arguments)
+    for word in words:
+        if not word.startswith("--config."):
+            rest.append(word)
+            continue
+        key, equals, value = word.removeprefix("--config.").partition("=")
+        if not equals:
+            following = next(words, None)
+            if following is None or following.startswith("--"):
+                parser.error(f"--config.{key} has no value")
+            value = following
+        overrides.append((key, value))
+    return overrides, rest
+
+
 def whole(text: str) -> int:
     """The type of an option that is a whole number of at least 1."""
     return _integer(text, 1, None)
