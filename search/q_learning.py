@@ -20,9 +20,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from search import mcts
-from search.decisions import DEEPEST, State
+from search.decisions import DEEPEST, Problem, State
 from search.interface import Outcome, Searcher, Trial, check_count, generator, trial_seed
-from search.mcts import Problem, Tree
+from search.mcts import Tree
 
 
 class Search(NamedTuple):

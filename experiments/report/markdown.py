@@ -19,6 +19,7 @@ from pathlib import Path
 
 from experiments.report import table as results_table
 from experiments.report.rows import FIELDS, Row, TableError
+from experiments.runner.workdir import replace_text
 
 DEFAULT_COLUMNS = ("name", "metric", "value", "n", "reference", "source")
 _HEADINGS = {"name": "", "value": "value (95% interval)", "commit": "commit", "n": "n"}
@@ -232,5 +233,5 @@ def update(root: Path, results: Path | None = None, *, write: bool = True) -> li
         if rendered != text:
             changed.append(path)
             if write:
-                results_table.replace_text(path, rendered)
+                replace_text(path, rendered)
     return changed

@@ -42,9 +42,10 @@ def searcher(points: Sequence[Any]) -> Searcher:
         return state._replace(asked=state.asked + n), trials
 
     def tell(state: State, outcomes: Sequence[Outcome]) -> State:
+        told = set(state.told)
         for outcome in outcomes:
-            check_open(outcome.id, state.asked, lambda number: number in state.told)
-            state = state._replace(told=state.told | {outcome.id})
-        return state
+            check_open(outcome.id, state.asked, told.__contains__)
+            told.add(outcome.id)
+        return state._replace(told=frozenset(told))
 
     return Searcher(lambda seed: State(seed, 0, frozenset()), ask, tell)

@@ -1,7 +1,8 @@
 """The two rules of the architecture, read off a file's syntax tree.
 
 1. Arrows point one way: experiments -> (placement, enas, mpl, search, parallel) -> nco, and
-   placement -> `parallel.jaxpr`.
+   placement -> `parallel.jaxpr`. Inside experiments the wings are layers too (`WINGS`), and no two
+   files import each other, directly or in a circle.
 2. A library room does no I/O and keeps no state of its own, save the modules whose purpose is to
    reach outside.
 
@@ -11,7 +12,7 @@ the repository, and over a small offender each, so that a check that finds nothi
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -30,6 +31,32 @@ ARROWS = {
     "experiments": LIBRARY_ROOMS,
     "tests": ROOMS,
 }
+
+# What the wings of experiments may import: of experiments, and of the library rooms. A folder that
+# is none of these is the glue of a group: it may import itself, its own library room and nco, and
+# what `GLUE` says; two groups never import each other, save by a line in `PAIRS` with its reason.
+WINGS = {
+    "data": ("experiments.runner.checks",),  # UserError alone
+    "runner": ("search.interface", "search.evaluate", "search.ray_cluster", "parallel"),
+    "report": ("experiments.runner", "search.interface"),
+    "bench": ("experiments.runner", "experiments.report", "parallel"),
+    "configs": (
+        "experiments.runner.checks",
+        "experiments.runner.config",
+        "experiments.runner.evaluators",
+    ),
+}
+GLUE = (
+    "experiments.runner",
+    "experiments.report",
+    "experiments.data",
+    "experiments.bench.kernel",
+    "nco",
+)
+# Light modules of a group that its configs may read: they import no network, and so no jax.
+OF_CONFIGS = ("config", "photograph_config", "tree")
+PAIRS: dict[str, tuple[str, ...]] = {}
+MOST_MODULES = 25  # in a folder
 
 # These reach outside by design: devices and a clock; the Scotch programs; processes and Ray; a
 # folder that SMAC insists on.
@@ -175,6 +202,113 @@ def wrong_arrows(module: Module) -> Iterator[Breach]:
                 continue
             if not under(name, ARROWS[module.room]):
                 yield Breach(module.path, node.lineno, f"{module.room} imports {name}")
+
+
+def wrong_wings(module: Module) -> Iterator[Breach]:
+    """Imports inside experiments, and from it of library rooms, that the wings do not allow."""
+    parts = PurePosixPath(module.path).parts
+    if parts[0] != "experiments" or len(parts) < 3:  # the command lines at the top compose all
+        return
+    wing = parts[1]
+    allowed = (f"experiments.{wing}", *WINGS.get(wing, (*GLUE, wing, *PAIRS.get(wing, ()))))
+    if wing == "configs" and len(parts) > 3:
+        allowed += tuple(f"experiments.{parts[2]}.{light}" for light in OF_CONFIGS)
+    for node in ast.walk(module.tree):
+        for name in imported(module, node):
+            if under(name, ROOMS) and not under(name, allowed):
+                yield Breach(module.path, node.lineno, f"experiments/{wing} imports {name}")
+        if isinstance(node, ast.ImportFrom) and node.module == "experiments":
+            for alias in node.names:
+                if alias.name in LIBRARY_ROOMS and not alias.asname:
+                    what = f"`from experiments import {alias.name}` hides the room of that name"
+                    yield Breach(module.path, node.lineno, what)
+
+
+def circles(modules: Sequence[Module]) -> list[list[str]]:
+    """Files that import each other in a circle, imports inside functions counted."""
+    paths = {module.path for module in modules}
+    arrows = {
+        module.path: sorted(
+            {
+                target
+                for node in ast.walk(module.tree)
+                for name in imported(module, node)
+                if (target := file_of(name, paths)) not in (None, module.path)
+            }
+        )
+        for module in modules
+    }
+    found, done = list[list[str]](), set[str]()
+    for start in sorted(arrows):
+        trail, todo = list[str](), [(start, 0)]
+        while todo:
+            path, depth = todo.pop()
+            del trail[depth:]
+            if path in trail:
+                found.append([*trail[trail.index(path) :], path])
+                continue
+            if path in done:
+                continue
+            trail.append(path)
+            unseen = [target for target in arrows[path] if target not in done]
+            if not unseen:
+                done.add(path)
+            todo += [(target, depth + 1) for target in unseen]
+        done.add(start)
+    return found
+
+
+def file_of(name: str, paths: Collection[str]) -> str | None:
+    """The file that holds a dotted name: the module itself, or the one that it is a name in."""
+    whole = name.replace(".", "/")
+    within = whole.rpartition("/")[0]
+    candidates = (f"{whole}.py", f"{whole}/__init__.py", f"{within}.py", f"{within}/__init__.py")
+    return next((path for path in candidates if path in paths), None)
+
+
+def borrowed(modules: Sequence[Module]) -> Iterator[Breach]:
+    """Names that are taken from a module which only imported them; packages may hand names on."""
+    by_path = {module.path: module for module in modules}
+    own = {path: defined(module.tree) for path, module in by_path.items()}
+    for module in modules:
+        aliases: dict[str, str] = {}
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.ImportFrom):
+                for name, alias in zip(imported(module, node), node.names, strict=True):
+                    path = file_of(name, by_path)
+                    if path is None or path.endswith("__init__.py"):
+                        continue
+                    if path[:-3].replace("/", ".") == name:
+                        aliases[alias.asname or alias.name] = path
+                    elif alias.name not in own[path] and alias.name != "*":
+                        yield Breach(module.path, node.lineno, f"takes {alias.name} from {path}")
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                path = aliases.get(node.value.id)
+                if path is not None and node.attr in borrowed_by(by_path[path].tree):
+                    yield Breach(module.path, node.lineno, f"reaches {node.attr} through {path}")
+
+
+def defined(tree: ast.Module) -> set[str]:
+    """Names that a module makes itself, at its top level."""
+    names: set[str] = set()
+    for node in at_import(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+    return names
+
+
+def borrowed_by(tree: ast.Module) -> set[str]:
+    """Names that a module only imports."""
+    names = {
+        (alias.asname or alias.name).split(".")[0]
+        for node in at_import(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    return names - defined(tree)
 
 
 def heavy_imports(module: Module) -> Iterator[Breach]:

@@ -1,5 +1,6 @@
 """The two rules of the architecture hold, and each check finds an offender."""
 
+import ast
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -34,6 +35,64 @@ def breaches(check: Check, rooms: tuple[str, ...], exempt: tuple[str, ...] = ())
 
 def test_arrows_point_one_way():
     assert breaches(architecture.wrong_arrows, TOP) == []
+
+
+def test_wings_of_experiments_are_layers():
+    assert breaches(architecture.wrong_wings, ("experiments",)) == []
+
+
+def test_no_files_import_each_other_in_a_circle():
+    assert architecture.circles(modules(ROOMS)) == []
+
+
+def test_names_are_taken_from_where_they_are_made():
+    assert [str(breach) for breach in architecture.borrowed(modules(ROOMS))] == []
+
+
+def lines(*folders: str) -> int:
+    """Lines of Python in some folders."""
+    paths = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    return sum(len(path.read_text("utf-8").splitlines()) for path in paths)
+
+
+def test_glue_is_smaller_than_its_library():
+    larger = {
+        room: (lines(f"experiments/{room}"), lines(room))
+        for room in LIBRARY_ROOMS
+        if lines(f"experiments/{room}") > lines(room)
+    }
+    assert larger == {}
+    assert lines("experiments") <= 1.3 * lines(*LIBRARY_ROOMS)
+
+
+def test_a_group_is_run_by_the_shared_commands_alone():
+    """No loop, store or command line of its own: a main block is a wing's, or at the top."""
+    mains = [
+        module.path
+        for module in modules(("experiments",))
+        if any(
+            isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)
+            for node in module.tree.body
+        )
+    ]
+    assert mains == [
+        "experiments/bench/__main__.py",
+        "experiments/bench/peers/rl4co_tsp.py",  # in an environment of its own
+        "experiments/data/__main__.py",
+        "experiments/report/__main__.py",
+        "experiments/run.py",
+        "experiments/runner/pretrained.py",
+        "experiments/solve.py",
+    ]
+
+
+def test_folders_have_few_modules():
+    folders = {path.parent for room in ROOMS for path in (ROOT / room).rglob("*.py")}
+    counts = {
+        folder.relative_to(ROOT).as_posix(): len(list(folder.glob("*.py"))) for folder in folders
+    }
+    crowded = {folder for folder, n in counts.items() if n > architecture.MOST_MODULES}
+    assert crowded == {"search"}  # a list of methods, one a file, that stand on four of them
 
 
 def test_library_rooms_do_no_input_or_output():
@@ -107,6 +166,55 @@ def test_a_wrong_arrow_is_found(path: str, source: str):
 )
 def test_a_right_arrow_is_let_through(path: str, source: str):
     assert list(architecture.wrong_arrows(architecture.parse(path, source))) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("experiments/runner/loop.py", "from experiments.report import rows"),
+        ("experiments/runner/loop.py", "def f():\n    from nco import pointer"),
+        ("experiments/data/text.py", "from experiments.runner import config"),
+        ("experiments/report/rows.py", "import mpl.meta"),
+        ("experiments/nco/tsp.py", "from experiments.mpl import images"),
+        ("experiments/nco/tsp.py", "from search import lanas"),
+        ("experiments/nco/tsp.py", "from experiments import nco"),
+        ("experiments/configs/nco/tsp.py", "from experiments.nco import training"),
+        ("experiments/configs/nco/tsp.py", "from experiments.mpl import config"),
+        ("experiments/configs/search/contest.py", "from search import contest"),
+    ],
+)
+def test_a_wrong_wing_is_found(path: str, source: str):
+    assert list(architecture.wrong_wings(architecture.parse(path, source)))
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("experiments/run.py", "from experiments.nco import tsp\nfrom nco import pointer"),
+        ("experiments/mpl/images.py", "from experiments import data\nfrom nco import critic"),
+        ("experiments/mpl/images.py", "from experiments.mpl import splits\nfrom mpl import meta"),
+        ("experiments/configs/mpl/uda.py", "from experiments.mpl import config as mpl_config"),
+        ("experiments/runner/search_loop.py", "from search.interface import Trial"),
+    ],
+)
+def test_a_right_wing_is_let_through(path: str, source: str):
+    assert list(architecture.wrong_wings(architecture.parse(path, source))) == []
+
+
+def test_circles_and_borrowed_names_are_found():
+    files = {
+        "nco/a.py": "from nco import b",
+        "nco/b.py": "def f():\n    from nco.c import g",
+        "nco/c.py": "import math\nfrom nco import a\ng = 1",
+        "nco/d.py": "from nco.c import g, a\nfrom nco import c\nc.math.pi, c.g",
+    }
+    parsed = [architecture.parse(path, source) for path, source in files.items()]
+    (circle,) = architecture.circles(parsed)
+    assert circle == ["nco/a.py", "nco/b.py", "nco/c.py", "nco/a.py"]
+    assert [str(breach) for breach in architecture.borrowed(parsed)] == [
+        "nco/d.py:1: takes a from nco/c.py",
+        "nco/d.py:3: reaches math through nco/c.py",
+    ]
 
 
 @pytest.mark.parametrize(
