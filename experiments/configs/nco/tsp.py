@@ -14,6 +14,8 @@ Sizes: 20, 50, 100 cities. Presets:
 - `cpu`: 16 instances with 8 samples each, the same number of tours a step; standardized advantages,
   an entropy bonus, Muon, features that are centred and scaled, LeCun's start, and no glimpse; at
   the end 1,280 samples an instance at temperature 1, and a comparison with solvers.
+- `gpu`: the same recipe with 512 instances a step, 40,000 to 100,000 updates, for one accelerator;
+  it has not been run yet. At the end 1,280 samples on 1,000 instances, and solvers.
 - `demo`: 3,000 updates of `cpu`'s recipe, one minute. At the end 128 samples an instance, and a
   tour of real cities.
 - `smoke`: seconds.
@@ -25,7 +27,11 @@ from experiments.nco.config import defaults
 from experiments.runner.checks import split_arg
 
 SIZES = ("20", "50", "100")
-PRESETS = ("smoke", "demo", "cpu", "paper")
+PRESETS = ("smoke", "demo", "cpu", "gpu", "paper")
+STEPS = {
+    "cpu": {"20": 110_000, "50": 10_000, "100": 1500},
+    "gpu": {"20": 40_000, "50": 60_000, "100": 100_000},
+}
 ARGUMENTS = tuple(f"{size},{preset}" for size in SIZES for preset in PRESETS)
 
 
@@ -55,7 +61,7 @@ def get_config(arg: str = "") -> ConfigDict:
     if preset == "paper":  # of 128 samples each, from a trained model and from scratch
         scratch = 200_000 if size == "100" else 100_000
         config.finish.update({"active_steps": 10_000, "scratch_steps": scratch})
-    if preset in ("cpu", "demo"):
+    if preset in ("cpu", "demo", "gpu"):
         config.update({"batch_size": 16, "num_samples": 8, "chunk": 10})
         # The seed's interval stays for long at tours that are sorted along one direction (length
         # 7.4 at 20 cities); `nco.initializers` says why.
@@ -65,7 +71,7 @@ def get_config(arg: str = "") -> ConfigDict:
         if size == "100":
             config.update({"chunk": 2})
             config.finish.instances = 100
-        steps = {"20": 110_000, "50": 10_000, "100": 1500}[size] if preset == "cpu" else 3000
+        steps = STEPS.get(preset, {}).get(size, 3000)
         config.update({"baseline": "standardized", "entropy_weight": 0.05, "steps": steps})
         # Without a glimpse the decoder's state itself is the query: it learns in fewer updates,
         # which cost half as much.
@@ -73,6 +79,10 @@ def get_config(arg: str = "") -> ConfigDict:
         config.optimizer.update({"name": "muon", "learning_rate": 5e-3})
         # To a fiftieth of the first rate, or a twentieth.
         config.optimizer.decay_steps = steps // (96 if size == "20" and preset == "cpu" else 75)
+    if preset == "gpu":
+        config.update({"batch_size": 512, "chunk": 50})
+        config.finish.instances = 1000
+        config.optimizer.decay_steps = steps // 96
     if preset == "demo":
         config.update({"eval_every": 200, "checkpoint_every": 200})
         config.finish.update({"samples": 128, "real_cities": True, "search_candidates": 6400})
