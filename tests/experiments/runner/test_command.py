@@ -1,0 +1,87 @@
+"""The frame of commands: what is wrong is one line and a code, whatever kind of wrong it is."""
+
+import pytest
+
+from experiments.data.registry import MissingDataset
+from experiments.report.rows import TableError
+from experiments.runner.checks import ConfigError, UserError
+from experiments.runner.command import (
+    BAD_USAGE,
+    INTERRUPTED,
+    Parser,
+    command,
+    command_line,
+    natural,
+    positive,
+    take_overrides,
+    whole,
+)
+from experiments.runner.workdir import WorkdirError
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UserError("x"), BAD_USAGE),
+        (ConfigError("a.b", "an integer", "x"), BAD_USAGE),
+        (WorkdirError("x"), BAD_USAGE),
+        (TableError("x"), BAD_USAGE),
+        (MissingDataset("x"), BAD_USAGE),
+        (ImportError('x needs y: pip install "ncolab[demo]"'), BAD_USAGE),
+        (KeyboardInterrupt(), INTERRUPTED),
+    ],
+)
+def test_what_is_wrong_is_one_line(error, code, capsys):
+    @command
+    def main(words):
+        assert words == ["a"]
+        raise error
+
+    assert main(["a"]) == code
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert said.startswith("error: " if code == BAD_USAGE else "\nstopped")
+
+
+@pytest.mark.parametrize("error", [ImportError("no module"), RuntimeError("a bug"), ValueError()])
+def test_a_fault_of_the_program_is_not_hidden(error):
+    @command
+    def main(words):
+        raise error
+
+    with pytest.raises(type(error)):
+        main([])
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        (whole, {"1": 1, "12": 12}, ["0", "-1", "1.5", "x", "1_0", ""]),
+        (natural, {"0": 0, "4294967295": 2**32 - 1}, ["-1", "4294967296", "x"]),
+        (positive, {"0.5": 0.5, "1e3": 1000.0}, ["0", "-1", "inf", "nan", "x"]),
+    ],
+)
+def test_options_have_types_that_say_what_is_expected(kind, good, bad, capsys):
+    parser = Parser("experiments.x", "About.")
+    parser.add_argument("--n", type=kind)
+    for text, value in good.items():
+        assert parser.parse_args(["--n", text]).n == value
+    for text in bad:
+        with pytest.raises(SystemExit) as stop:
+            parser.parse_args([f"--n={text}"])
+        assert stop.value.code == BAD_USAGE
+        assert "error: argument --n: expected a" in capsys.readouterr().err
+
+
+def test_overrides_are_told_from_flags():
+    parser = Parser("experiments.x", None)
+    words = ["--a", "--config.x.y=1", "--config.z", "2=3", "--config=nco/tsp"]
+    overrides, rest = take_overrides(words, parser)
+    assert overrides == [("x.y", "1"), ("z", "2=3")]
+    assert rest == ["--a", "--config=nco/tsp"]
+
+
+def test_a_recorded_command_is_quoted():
+    assert command_line("experiments.run", ["--only", "a b"]) == (
+        "python -m experiments.run --only 'a b'"
+    )
