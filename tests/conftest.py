@@ -8,7 +8,9 @@
 - Where beartype is installed, every annotation in a library room is checked at each call.
 """
 
+import ctypes
 import functools
+import gc
 import importlib
 import importlib.util
 import os
@@ -19,6 +21,7 @@ import jax
 import jaxtyping
 import optax
 import pytest
+from jax.extend.backend import get_backend
 
 # Read when jax starts, which no import above does.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
@@ -29,6 +32,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Imported under jaxtyping's hook, these would be compiled anew: they come before it.
 for _module in ("chex", "flax.linen", "flax.struct"):
     importlib.import_module(_module)
+
+# As many compiled programs may a test leave to the next: about 1 GB.
+LIVE_PROGRAMS = 600
+
+# glibc alone has it, and keeps freed memory without.
+_give_back = getattr(ctypes.CDLL(None), "malloc_trim", lambda pad: 0)
 
 LIBRARY_ROOMS = ("nco", "placement", "enas", "mpl", "search", "parallel")
 
@@ -76,18 +85,23 @@ def standard_promotion() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def _forget_programs() -> Iterator[None]:
-    """Forgets compiled programs before the system's limit on a process's mappings (Linux's 65,530).
-
-    Each program has some of its own; over a thousand tests in one process they reach the limit, and
-    the next compilation ends the process.
-    """
     yield
-    try:
-        with open("/proc/self/maps", "rb") as maps:
-            count = sum(1 for _ in maps)
-    except OSError:
-        return
-    if count > 30_000:
+    forget_programs(LIVE_PROGRAMS)
+
+
+def forget_programs(most: int) -> None:
+    """Frees all compiled programs where there are more than `most`.
+
+    They are what a worker's memory goes to: each keeps 1.5 to 2 MB on the heap, be it of one
+    addition, and 7 memory mappings, and jax's caches keep one for every operation on every shape.
+    Tests that compute outside `jit` leave hundreds each; over a thousand tests, one worker reached
+    5 GB, and would reach the system's limit on mappings (Linux's 65,530), which ends the process.
+    What is freed stays with the process until `malloc_trim` gives it back to the system. Programs
+    that are needed again come from the cache on disk, if they took long to compile.
+    """
+    if len(get_backend().live_executables()) > most:
         jax.clear_caches()
+        gc.collect()
+        _give_back(0)

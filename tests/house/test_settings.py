@@ -6,9 +6,11 @@ import jax.numpy as jnp
 import jaxtyping
 import optax
 import pytest
+from jax.extend.backend import get_backend
 
 from nco.problems import tsp
 from tests import typecheck
+from tests.conftest import forget_programs
 
 PARAMS = {"kernel": jnp.ones((3, 4)), "bias": jnp.zeros(4)}
 
@@ -71,3 +73,14 @@ def test_a_pytree_dataclass_may_hold_placeholders():
         step: jax.Array
 
     assert jax.tree.map(lambda _: None, State(jnp.int32(3))).step is None
+
+
+def test_programs_are_freed_where_there_are_too_many():
+    double = jax.jit(lambda x: 2 * x)
+    assert double(jnp.float32(1)) == 2
+    count = len(get_backend().live_executables())
+    forget_programs(most=count)
+    assert len(get_backend().live_executables()) == count > 0
+    forget_programs(most=count - 1)
+    assert len(get_backend().live_executables()) < count
+    assert double(jnp.float32(1)) == 2
