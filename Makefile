@@ -3,6 +3,7 @@
 #
 #   make PYTHON=python3.12 test    a Python of your choice for the environment
 #   make INSTALLER=pip test        one installer of your choice: uv or pip
+#   make test ROOM=nco             one room and what it stands on; also a wing: ROOM=runner
 #   make test PYTEST="-k tsp -x"   more options for pytest
 
 .DEFAULT_GOAL := help
@@ -11,6 +12,7 @@ SHELL := /bin/sh
 
 INSTALLER ?= auto
 PYTEST ?=
+ROOM ?=
 ROOMS ?=
 UPGRADE ?=
 WORKERS ?= logical
@@ -18,6 +20,24 @@ RUN := .venv/bin/python
 TORCH = $(shell grep '^torch==' requirements/peers.in)
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--no-emit-index-url --no-annotate --no-header --generate-hashes $(UPGRADE)
+
+# What `ROOM` names is tested by its folders: the library's and its glue's doctests, the tests of
+# both, its configs' contract. `experiments` is all of that folder but the glue of the rooms. With
+# every room go the policy gradients, on which all rooms stand, and the tests of the house.
+ifneq ($(ROOM),)
+ifeq ($(and $(filter 1,$(words $(ROOM))),$(wildcard tests/$(ROOM)/ tests/experiments/$(ROOM)/)),)
+$(error ROOM=$(ROOM): expected one room, with a folder tests/$(ROOM) or tests/experiments/$(ROOM))
+endif
+PACKAGES := $(patsubst %/__init__.py,%,$(wildcard */__init__.py))
+TESTED := $(sort tests/house $(wildcard $(ROOM) $(PACKAGES:%=%/$(ROOM)) tests/*/$(ROOM)) \
+	$(if $(filter nco,$(ROOM)),,nco/policy_gradient.py tests/nco/test_policy_gradient.py))
+ifeq ($(ROOM),experiments)
+TESTED += $(foreach room,$(sort $(PACKAGES) $(notdir $(wildcard experiments/configs/[a-z]*))), \
+	--ignore=experiments/$(room) --ignore=tests/experiments/$(room))
+endif
+TESTED += $(patsubst experiments/configs/%.py,'tests/experiments/runner/test_contract.py::test_configs[%]', \
+	$(wildcard experiments/configs/$(ROOM)/[a-z]*.py))
+endif
 
 # Python's own compiled files are worth having whatever the shell says: importing jax and its kin
 # takes three times as long without.
@@ -35,11 +55,14 @@ help: ## List the targets
 demo: .venv/stamp ## Train on TSP20 for a minute or two, compare with classical solvers, draw tours
 	$(RUN) -m experiments.run --config=nco/tsp:20,demo --workdir=runs/demo --cpu_devices=2
 
-test: .venv/stamp lint types ## Check style and types, then run all but the slow tests
-	$(RUN) -m pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal -m "not slow" $(PYTEST)
+test: .venv/stamp lint types ## Check style and types, then run all but the slow tests (ROOM=nco)
+	$(RUN) -m pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal --durations 20 -m "not slow" \
+		$(TESTED) $(PYTEST)
 
-test-slow: .venv/stamp ## Run the slow tests: long proofs, many kills, whole training runs
-	$(RUN) -m pytest -m slow $(PYTEST)
+# In one process, for some of them are of time limits and of moments at which runs are killed. A
+# room without slow tests (pytest's 5) is no failure.
+test-slow: .venv/stamp ## Run the slow tests: long proofs, many kills, whole training runs (ROOM=nco)
+	$(RUN) -m pytest --durations 20 -m slow $(TESTED) $(PYTEST) || test $$? -eq 5
 
 lint: .venv/stamp ## Check style and format
 	$(RUN) -m ruff check .
