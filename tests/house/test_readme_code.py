@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-READMES = ("README.md", "nco/README.md", "mpl/README.md")
+READMES = ("README.md", "experiments/README.md", "nco/README.md", "mpl/README.md")
 
 
 @pytest.mark.parametrize("name", READMES)
