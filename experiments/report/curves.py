@@ -9,9 +9,12 @@ import numpy as np
 
 from experiments.report.interval import Interval, mean_interval
 from experiments.runner import metrics, workdir
-from experiments.runner.checks import UserError
+from experiments.runner.checks import UserError, flatten
 
 HEAD = ("step", "kind", "phase", "seed")
+
+
+SEEDS = ("seed", "num_seeds", "seed_axis", "steps")  # what may differ within a group
 
 
 class ReportError(UserError):
@@ -88,19 +91,11 @@ def read_run(folder: Path) -> Run:
     results = folder / workdir.RESULTS
     return Run(
         folder=folder,
-        config=dict(_flat(config)),
+        config=flatten(config),
         records=records,
         timing=metrics.read(timing) if timing.exists() else [],
-        rows=json.loads(results.read_text())["rows"] if results.exists() else [],
+        rows=workdir.read_results(results).get("rows", []),
     )
-
-
-def _flat(config: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    pairs: list[tuple[str, Any]] = []
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        pairs += _flat(value, f"{name}.") if isinstance(value, dict) else [(name, value)]
-    return pairs
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:
@@ -111,9 +106,9 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     """
     grouped: dict[str, list[Run]] = {}
     for run in runs:
-        same = {key: value for key, value in run.config.items() if key not in _NOT_IDENTITY}
+        same = {key: value for key, value in run.config.items() if key not in SEEDS}
         grouped.setdefault(json.dumps(same, sort_keys=True, default=str), []).append(run)
-    keys = {key for run in runs for key in run.config if key not in _NOT_IDENTITY}
+    keys = {key for run in runs for key in run.config if key not in SEEDS}
     firsts = [members[0] for members in grouped.values()]
     differing = sorted(
         key for key in keys if len({repr(run.config.get(key)) for run in firsts}) > 1
@@ -130,9 +125,6 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
             label = ", ".join(f"{short[key]}={config.get(key)}" for key in differing)
         groups.append(Group(label, tuple(members)))
     return groups
-
-
-_NOT_IDENTITY = ("seed", "num_seeds", "seed_axis", "steps")
 
 
 def metric_names(groups: Sequence[Group], kind: str) -> list[str]:

@@ -101,3 +101,18 @@ class Search(NamedTuple):
     asynchronous: bool = False
     require: Callable[[], object] | None = None
     finish: Callable[[Any, Any], list[dict[str, Any]]] | None = None
+
+
+class Finished(NamedTuple):
+    """How a loop ended.
+
+    Attributes:
+      states: one a seed: of an experiment its state, on one device; of a search, a `Searched` of
+        each that has begun.
+      step: updates, or evaluations of all seeds, done.
+      stopped: by a signal: what follows the last step is left for the next start.
+    """
+
+    states: list[Any]
+    step: int
+    stopped: bool

@@ -24,7 +24,7 @@ from experiments.runner import feed
 from experiments.runner.checkpoint import Checkpoints
 from experiments.runner.checks import ConfigError
 from experiments.runner.distributed import Vote, is_first, on_first
-from experiments.runner.experiment import Experiment
+from experiments.runner.experiment import Experiment, Finished
 from experiments.runner.metrics import NullWriter, Progress, Writer
 from experiments.runner.nonfinite import NonFiniteError, name_bad_update
 from experiments.runner.profiler import Profiler
@@ -39,14 +39,6 @@ from experiments.runner.structure import batch_rows, check_entered
 from experiments.runner.workdir import claim, write_config
 
 PyTree = Any
-
-
-class Finished(NamedTuple):
-    """How `train` ended."""
-
-    states: list[PyTree]  # one a seed, each on one device
-    step: int  # updates done
-    stopped: bool  # by a signal: what follows the last step is left for the next start
 
 
 class Running(NamedTuple):

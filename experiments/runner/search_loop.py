@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from experiments.runner import metrics as metric_files
 from experiments.runner import search_journal
 from experiments.runner.checks import ConfigError
-from experiments.runner.experiment import Search
+from experiments.runner.experiment import Finished, Search
 from experiments.runner.metrics import Progress
 from experiments.runner.one_thread import one_thread
 from experiments.runner.search_journal import JOURNAL, Journal, JournalError, Replayed
@@ -56,14 +56,6 @@ class Searched(NamedTuple):
             return None
         first = max(good, key=lambda i: self.reports[i].outcome.value)
         return self.trials[first], self.reports[first].outcome.value
-
-
-class Finished(NamedTuple):
-    """How `train` ended, as the runner wants it."""
-
-    states: list[Searched]  # one a seed that has begun
-    step: int  # evaluations done, of all seeds
-    stopped: bool
 
 
 def train(
