@@ -55,7 +55,8 @@ def _describe_search(work: Search, config: Any) -> str:
     open_trials = "at any time" if work.asynchronous else "a batch"
     metric, mode = work.headline
     lines = _config(config)
-    lines += ["", f"{config.steps:,} evaluations, {work.batch_size} {open_trials}"]
+    budget = work.budget or config.steps
+    lines += ["", f"{budget:,} evaluations a seed, {work.batch_size} {open_trials}"]
     lines += [f"headline: {metric} ({mode})", f"first trial: {trials[0].point}"]
     lines += ["", "dry run: nothing was evaluated or written"]
     return "\n".join(lines)

@@ -14,11 +14,14 @@ import os
 import re
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.runner.checks import UserError
+from experiments.runner.command import Parser, command
 from experiments.runner.workdir import read_results
 
 SHIPPED = Path(__file__).parents[1] / "pretrained"
@@ -146,10 +149,19 @@ def _unflatten(flat: dict[str, np.ndarray]) -> dict[str, Any]:
     return tree
 
 
-if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit("usage: python -m experiments.runner.pretrained WORKDIR ROOM/MODEL")
+@command
+def main(words: Sequence[str]) -> int:
+    """Runs the command line and returns the exit code."""
+    parser = Parser("experiments.runner.pretrained", "Ships the model of a finished run.")
+    parser.add_argument("workdir", metavar="WORKDIR", help="of the run")
+    parser.add_argument("name", metavar="ROOM/MODEL", help="such as nco/tsp20")
+    flags = parser.parse_args(words)
     try:
-        print(ship(*sys.argv[1:]))
+        print(ship(flags.workdir, flags.name))
     except (LookupError, ValueError) as error:
-        sys.exit(f"error: {error}")
+        raise UserError(str(error)) from error
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
