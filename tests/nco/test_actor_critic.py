@@ -9,6 +9,7 @@ from experiments.runner import config as configs
 from nco import actor_critic, critic, pointer
 from nco import policy_gradient as pg
 from nco.problems import tsp
+from tests.nco import drawn
 
 
 def make(baseline, *, tx=None, num_samples=1, items=6, batch=8, **options):
@@ -19,17 +20,11 @@ def make(baseline, *, tx=None, num_samples=1, items=6, batch=8, **options):
         policy,
         baseline,
         tx or actor_critic.seed_optimizer(),
-        init_params=lambda k: pointer.init(k, embed=16, hidden=16, scale=0.3),
+        init_params=lambda k: drawn.parameters(pointer.init, scale=0.3, embed=16, hidden=16),
         reward=tsp.problem.reward,
         example_inputs=jax.ShapeDtypeStruct((batch, items, 2), jnp.float32),
         num_samples=num_samples,
         **options,
-    )
-
-
-def seed_critic():
-    return pg.critic(
-        lambda k: critic.init(k, embed=8, hidden=8), critic.apply, actor_critic.seed_optimizer()
     )
 
 
@@ -40,39 +35,47 @@ def test_update_is_algorithm_1_line_by_line():
     """
 
     def near(key):  # a critic near the mean reward, as it is after a while
-        params = critic.init(key, embed=8, hidden=8, scale=0.3)
-        return params | {"head": params["head"] | {"b_2": jnp.array([-2.5])}}
+        params = drawn.parameters(critic.init, scale=0.3, embed=8, hidden=8)
+        return params | {"head": params["head"] | {"b_2": np.array([-2.5], np.float32)}}
 
     learner = make(pg.critic(near, critic.apply, optax.sgd(0.5)), tx=optax.sgd(0.5))
     policy = pointer.policy(tsp.problem)
     state = learner.init(jax.random.key(0))
-    batch = tsp.sample(jax.random.key(1), 8, 6)
+    batch = drawn.instances(8, 6)
     new, metrics = jax.jit(learner.update)(state, batch)
 
-    key = jax.random.fold_in(jax.random.fold_in(state.key, 1), state.step)
-    k_sample, _ = jax.random.split(key)
-    tours = policy.sample(state.params, k_sample, batch).actions
-    length = tsp.tour_length(batch, tours[0])
-    b = critic.apply(state.baseline["params"], batch)  # predicts the reward, -L
+    @jax.jit
+    def written_out(params, critic_params, batch):
+        key = jax.random.fold_in(jax.random.fold_in(state.key, 1), state.step)
+        k_sample, _ = jax.random.split(key)
+        tours = policy.sample(params, k_sample, batch).actions
+        length = tsp.tour_length(batch, tours[0])
+        b = critic.apply(critic_params, batch)  # predicts the reward, -L
 
-    def weighted(params):
-        return jnp.mean((length + b) * policy.log_prob(params, batch, tours)[0][0])
+        def weighted(params):
+            return jnp.mean((length + b) * policy.log_prob(params, batch, tours)[0][0])
 
-    def mean_squared(params):
-        return jnp.mean((critic.apply(params, batch) + length) ** 2)
+        def mean_squared(params):
+            return jnp.mean((critic.apply(params, batch) + length) ** 2)
 
-    for loss, old, now in (
-        (weighted, state.params, new.params),
-        (mean_squared, state.baseline["params"], new.baseline["params"]),
+        return length, jax.grad(weighted)(params), jax.grad(mean_squared)(critic_params)
+
+    length, *both = written_out(state.params, state.baseline["params"], batch)
+    for grads, old, now in zip(
+        both,
+        (state.params, state.baseline["params"]),
+        (new.params, new.baseline["params"]),
+        strict=True,
     ):
-        grads = jax.grad(loss)(old)
-        largest = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(grads))
+        largest = max(float(np.abs(g).max()) for g in jax.tree.leaves(grads))
         assert largest > 0.01  # the gradient is seen well above the tolerance
-        expected = jax.tree.map(lambda p, g: p - 0.5 * g, old, grads)
         jax.tree.map(
-            lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-5, atol=2e-6), now, expected
+            lambda p, g, n: np.testing.assert_allclose(
+                n, p - np.float32(0.5) * np.asarray(g), rtol=1e-5, atol=2e-6
+            ),
+            *(old, grads, now),
         )
-    np.testing.assert_allclose(metrics["reward"], -length.mean(), rtol=1e-6)
+    np.testing.assert_allclose(metrics["reward"], -np.mean(length), rtol=1e-6)
     assert int(new.step) == 1
 
 
@@ -81,10 +84,11 @@ def test_seed_optimizer_clips_and_decays(decay_begin):
     tx = actor_critic.seed_optimizer(1e-3, decay_steps=2, decay_begin=decay_begin)
     params = {"w": jnp.zeros(3)}
     state = tx.init(params)
+    update, gradient = jax.jit(tx.update), {"w": jnp.array([30.0, 40.0, 0.0])}
     sizes = []
     for _ in range(decay_begin + 5):
-        updates, state = tx.update({"w": jnp.array([30.0, 40.0, 0.0])}, state, params)
-        sizes.append(float(jnp.abs(updates["w"]).max()))
+        updates, state = update(gradient, state, params)
+        sizes.append(float(np.abs(updates["w"]).max()))
     # A constant gradient makes Adam's step its learning rate: a staircase of factors 0.96.
     held = [1e-3] * decay_begin
     np.testing.assert_allclose(sizes, [*held, 1e-3, 1e-3, 9.6e-4, 9.6e-4, 9.216e-4], rtol=1e-4)
@@ -94,14 +98,17 @@ def test_seed_optimizer_clips_and_decays(decay_begin):
 
 
 def test_muon_changes_the_matrices_between_hidden_units_alone():
-    params = pointer.init(jax.random.key(0), embed=16, hidden=16)
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    grads = tree.unflatten(
-        [jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=True)]
+    params = drawn.parameters(pointer.init, scale=0.08, embed=16, hidden=16)
+    rng = np.random.default_rng(1)
+    grads = jax.tree.map(
+        lambda leaf: (rng.choice([-1, 1], leaf.shape) * rng.uniform(0.5, 1.5, leaf.shape)).astype(
+            np.float32
+        ),
+        params,
     )
     tx = actor_critic.muon_optimizer(0.1, others=0.5)
-    updates, _ = tx.update(grads, tx.init(params), params)
+    updates, _ = jax.jit(lambda g, p: tx.update(g, tx.init(p), p))(grads, params)
+    updates = jax.tree.map(np.asarray, updates)
     for path, update in jax.tree_util.tree_leaves_with_path(updates):
         if path[-1].key in ("w_h", "w_ref", "w_q"):
             singular = np.linalg.svd(update, compute_uv=False)  # all alike
@@ -118,10 +125,10 @@ def test_muons_rates_decay_by_a_staircase():
 
     def updates(decay_rate):
         tx = actor_critic.muon_optimizer(1.0, decay_rate=decay_rate, decay_steps=2, decay_begin=1)
-        state, made = tx.init(params), []
+        state, step, made = tx.init(params), jax.jit(tx.update), []
         for _ in range(6):
-            update, state = tx.update(grads, state, params)
-            made.append([float(jnp.abs(update[name]).max()) for name in ("w_h", "b")])
+            update, state = step(grads, state, params)
+            made.append([float(np.abs(update[name]).max()) for name in ("w_h", "b")])
         return np.array(made)
 
     staircase = np.array([1.0, 1.0, 1.0, 0.5, 0.5, 0.25])[:, None]
@@ -152,18 +159,28 @@ def test_reward_bounds_reach_the_greedy_rollout():
         [("cities", "6"), ("baseline", "greedy_rollout"), ("reward_bounds", "-1.0,0.0")],
     )
     learner = pointer_training.learner(config, tsp.problem, (8, 6, 2))
-    state = learner.init(jax.random.key(0))
-    _, metrics = learner.update(state, tsp.sample(jax.random.key(1), 8, 6))
-    assert metrics["baseline"] == -1.0
-    assert metrics["advantage_rms"] == 0.0
+
+    @jax.jit
+    def first(key, batch):
+        _, metrics = learner.update(learner.init(key), batch)
+        return metrics["baseline"], metrics["advantage_rms"]
+
+    baseline, advantage_rms = first(jax.random.key(0), drawn.instances(8, 6))
+    assert baseline == -1.0
+    assert advantage_rms == 0.0
 
 
 def test_reward_bounds_reach_the_baseline():
     learner = make(pg.moving_average(), reward_bounds=(-1.0, 0.0))
-    state = learner.init(jax.random.key(0))
-    new, metrics = learner.update(state, tsp.sample(jax.random.key(1), 8, 6))
-    np.testing.assert_allclose(new.baseline["value"], -1.0)
-    assert metrics["reward"] < -2.0  # the reported reward is the earned one
+
+    @jax.jit
+    def first(state, batch):
+        new, metrics = learner.update(state, batch)
+        return new.baseline["value"], metrics["reward"]
+
+    value, reward = first(learner.init(jax.random.key(0)), drawn.instances(8, 6))
+    np.testing.assert_allclose(value, -1.0)
+    assert reward < -2.0  # the reported reward is the earned one
 
 
 def test_supervised_learning_is_cross_entropy_and_learns_its_labels():
@@ -171,17 +188,17 @@ def test_supervised_learning_is_cross_entropy_and_learns_its_labels():
     learner = actor_critic.supervised(
         policy,
         optax.adam(1e-2),
-        init_params=lambda k: pointer.init(k, embed=16, hidden=16, scale=None),
+        init_params=lambda k: drawn.parameters(pointer.init, scale=0.4, embed=16, hidden=16),
     )
-    inputs = tsp.sample(jax.random.key(0), 4, 5)
-    labels = jnp.array([[0, 1, 2, 3, 4], [0, 2, 4, 1, 3], [0, 4, 3, 2, 1], [0, 3, 1, 4, 2]])
+    inputs = drawn.instances(4, 5)
+    labels = np.int32([[0, 1, 2, 3, 4], [0, 2, 4, 1, 3], [0, 4, 3, 2, 1], [0, 3, 1, 4, 2]])
     state = learner.init(jax.random.key(1))
-    expected = -policy.log_prob(state.params, inputs, labels[None])[0].mean()
+    expected = -np.mean(jax.jit(policy.log_prob)(state.params, inputs, labels[None])[0])
     update = jax.jit(learner.update)
     state, metrics = update(state, (inputs, labels))
     np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-6)
     for _ in range(200):
         state, metrics = update(state, (inputs, labels))
     assert metrics["loss"] < 0.1
-    greedy = policy.sample(state.params, jax.random.key(2), inputs, greedy=True).actions[0]
-    np.testing.assert_array_equal(greedy, labels)
+    greedy = jax.jit(lambda *args: policy.sample(*args, greedy=True).actions[0])
+    np.testing.assert_array_equal(greedy(state.params, jax.random.key(2), inputs), labels)
