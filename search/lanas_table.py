@@ -10,16 +10,31 @@ Source: Wang 2022, chapter 4; the benchmark protocol of its section 4.3.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from search import bandit
 from search.bandit import Form
+from search.interface import (
+    History,
+    Outcome,
+    Searcher,
+    Trial,
+    begin,
+    check_count,
+    extend,
+    record,
+)
 from search.linear_tree import RIDGE
+from search.spaces import Choices
+
+FIRST = 600  # samples that most searches need no more than
 
 
 class Settings(NamedTuple):
@@ -30,6 +45,70 @@ class Settings(NamedTuple):
     form: Form = "algorithm"
     num_init: int = 50
     select_every: int = 20
+
+
+class Listed(NamedTuple):
+    """A search by `searcher`.
+
+    Attributes:
+        history: its trials.
+        order: the rows that it asks for, as far as they have been computed.
+    """
+
+    history: History
+    order: Int[np.ndarray, " known"]
+
+
+def searcher(
+    space: Choices, values: Float[np.ndarray, " row"], *, budget: int, settings: Settings
+) -> Searcher:
+    """The search by `search` with the form of any other; outcomes are known to it, and ignored.
+
+    Args:
+        space: whose points the rows are, in the order of `space.every()`.
+        values: their rewards.
+        budget: trials of a seed at most; rounded up to whole trees, and down to the table.
+        settings: of the search.
+
+    Raises:
+        ValueError: a setting out of range.
+    """
+    points = space.every()
+    encodings = jnp.asarray(space.one_hot(points), jnp.float32)
+    rewards = jnp.asarray(values, jnp.float32)
+
+    def whole(trials: int) -> int:
+        trees = max(0, -(-(trials - settings.num_init) // settings.select_every))
+        fit = (len(points) - settings.num_init) // settings.select_every
+        return settings.num_init + min(trees, fit) * settings.select_every
+
+    first, last = whole(min(FIRST, budget)), whole(budget)
+    check(settings, last, len(points))
+
+    def init(seed: int) -> Listed:
+        return Listed(begin(seed, space.dim, np.int64), np.zeros(0, np.int64))
+
+    def ask(state: Listed, n: int) -> tuple[Listed, list[Trial]]:
+        check_count(n)
+        history, order = state
+        end = history.asked + n
+        if end > last:
+            raise ValueError(f"n: expected at most {last - history.asked} more trials, got {n}")
+        if end > len(order):
+            keys = jax.random.key(history.seed)[None]
+            size = first if end <= first else last
+            (found,) = np.asarray(
+                search(encodings, rewards, keys, budget=size, settings=settings), np.int64
+            )
+            # A longer search begins as the shorter one does, but for the rounding of its sums.
+            order = np.concatenate([order, found[~np.isin(found, order)]])
+        history, trials = extend(history, points[order[history.asked : end]])
+        return Listed(history, order), trials
+
+    def tell(state: Listed, outcomes: Sequence[Outcome]) -> Listed:
+        return state._replace(history=record(state.history, outcomes))
+
+    return Searcher(init, ask, tell)
 
 
 class _Tree(NamedTuple):

@@ -77,12 +77,14 @@ class Table(NamedTuple):
         commit, seconds, seeds) is filled in.
       draw: `(rows, workdirs, folder) -> paths` of its pictures, made from all rows of the table's
         file, and from the folders of the finished cells where curves are drawn.
+      needs: by a cell's name, others that its rows are made from; `--only` takes them along.
     """
 
     title: str
     cells: Mapping[str, Cell]
     rows: Callable[[str, Workdirs], Iterable[Row]] = own_rows
     draw: Callable[[Sequence[Row], Workdirs, Path], Iterable[Path]] | None = None
+    needs: Mapping[str, Sequence[str]] = {}
 
 
 class Job(NamedTuple):
@@ -159,7 +161,9 @@ def plan(
       ConfigError: a cell's config cannot be used, or no cell has an override's key.
       WorkdirError: a cell's folder holds another run.
     """
-    names = [n for n in table.cells if not only or any(fnmatch.fnmatch(n, o) for o in only)]
+    asked = [n for n in table.cells if not only or any(fnmatch.fnmatch(n, o) for o in only)]
+    needed = {other for name in asked for other in table.needs.get(name, ())}
+    names = [name for name in table.cells if name in asked or name in needed]
     for pattern in only:
         if not fnmatch.filter(table.cells, pattern):
             near = nearest(pattern, table.cells)

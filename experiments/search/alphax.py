@@ -33,8 +33,8 @@ from experiments.report import table as results_table
 from experiments.report.interval import mean_interval
 from experiments.search import tables as search_tables
 from experiments.search import transfer_search, weight_transfer_study
+from experiments.search.methods import EDGES
 from experiments.search.nasbench201 import rewards
-from experiments.search.nasbench201_methods import EDGES
 from search import meta_dnn, spaces
 from search.meta_dnn import Predictor
 

@@ -1,25 +1,17 @@
-"""Figures 4.6, 5.7 and 5.10 of Wang 2022, from what other commands have recorded.
+"""Figures 4.6, 5.6, 5.7 and 5.10 of Wang 2022, from rows and from the searches of finished cells.
 
-    python -m experiments.search.figures lanas
-    python -m experiments.search.figures synthetic --workdir runs/search_ackley runs/search_others
-    python -m experiments.search.figures ablations
-
-lanas: what each setting of LaNAS does to the samples until the best cell (figure 4.6), from the
-rows of `search/nasbench201` and `search/lanas_samplers`; two rows are joined by a line where they
-differ in nothing else. synthetic: the least cost after each evaluation (5.7 and 5.8), or the
-highest reward (5.6), from what `experiments.search.synthetic` or `experiments.search.control` keeps
-in its folders. ablations: C_p, theta and kernel of LA-MCTS (figure 5.10), from the rows of
-`search/synthetic` that `--suffix` has named `_c10`, `_theta40`, `_linear` or the like. Each draws
-whatever there is, and says what is missing where that is nothing. The pictures go to
-`experiments/results/search/`.
+4.6: what each setting of LaNAS does to the samples until the best cell, from the rows of
+`search/nasbench201` and `search/lanas_samplers`; two rows are joined by a line where they differ in
+nothing else. 5.7 and 5.8: the least cost after each evaluation, 5.6: the highest reward, of the
+functions or tasks of which all methods with a row are there. 5.10: C_p, theta and kernel of
+LA-MCTS, from the rows of `search/synthetic` that are named `_c10`, `_theta40`, `_linear` or the
+like. Each is drawn where there is something to draw.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,13 +19,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from experiments.nco.tables import Parser
 from experiments.report import figures
-from experiments.report import table as results_table
-from experiments.report.finished import Finished
-from experiments.report.rows import Row, TableError
+from experiments.report.rows import Row
+from experiments.report.sweep import Workdirs
+from experiments.report.table import read_table, table_path
+from experiments.search.curves import curves
 
-PICTURES = {"lanas": "figure4_6", "synthetic": "figure5_7", "ablations": "figure5_10"}
 METRIC = "median_samples_to_best"
 # Of figure 4.6: the setting, its label; (b), the predictor, is drawn from other rows.
 LANAS_PANELS = {
@@ -44,78 +35,70 @@ LANAS_PANELS = {
 }
 PREDICTORS = {"linear": "cifar10-pi_random", "perceptron": "cifar10-perceptron"}
 DEFAULTS = {"c": "1", "theta": "20", "kernel": "rbf"}  # of LA-MCTS in `search/synthetic`
-# Words of another setting than the default.
-_OTHERS = {"linear", "poly", "scaled", "no_reuse"}
 ABLATION_PANELS = {"c": "C_p", "theta": "theta, samples in a leaf", "kernel": "kernel"}
 _ABLATION = re.compile(r"_(?:c(?P<c>[\d.]+)|theta(?P<theta>\d+)|(?P<kernel>linear|poly|rbf))$")
 
-
-def read(table: str) -> list[Row]:
-    """Rows of `results/search/TABLE.json`, none where there is no such file."""
-    path = results_table.table_path(f"search/{table}")
-    return results_table.read_table(path).rows if path.exists() else []
+Settings = Mapping[str, Any]
 
 
-def settings(config: str) -> dict[str, str]:
-    """The `key=value` words of a row's config, without the budget."""
-    pairs = (word.split("=", 1) for word in config.split() if "=" in word)
-    return {key: value for key, value in pairs if key != "budget"}
-
-
-def lines(rows: Iterable[Row], varied: str) -> dict[tuple[tuple[str, str], ...], list[Row]]:
-    """Rows whose configs differ in one setting only, two or more of them, in its order.
+def lines(
+    rows: Iterable[Row], settings: Mapping[str, Settings], varied: str
+) -> dict[tuple[tuple[str, Any], ...], list[tuple[float, Row]]]:
+    """Rows whose settings differ in one only, two or more of them, in its order.
 
     Args:
       rows: of one metric.
-      varied: the setting.
+      settings: of each row, by its name.
+      varied: the one.
 
     Returns:
-      The other settings -> rows.
+      The other settings -> the varied one's values, and rows.
     """
-    groups: dict[tuple[tuple[str, str], ...], dict[str, Row]] = {}
+    groups: dict[tuple[tuple[str, Any], ...], dict[float, Row]] = {}
     for row in rows:
-        given = settings(row["config"])
-        if varied in given:
-            value = given.pop(varied)
-            groups.setdefault(tuple(sorted(given.items())), {})[value] = row
-    return {
-        rest: [found[value] for value in sorted(found, key=float)]
-        for rest, found in groups.items()
-        if len(found) > 1
-    }
+        rest = dict(settings[row["name"]])
+        value = rest.pop(varied)
+        groups.setdefault(tuple(sorted(rest.items())), {})[value] = row
+    return {rest: sorted(found.items()) for rest, found in groups.items() if len(found) > 1}
 
 
-def lanas(out: Path, _: Sequence[Path]) -> None:
-    """Draws figure 4.6.
+def lanas(
+    changes: Mapping[str, Settings], rows: Sequence[Row], _: Workdirs, folder: Path
+) -> list[Path]:
+    """Draws figure 4.6 from the rows of CIFAR-10.
 
-    Raises:
-      TableError: no rows of LaNAS.
+    Args:
+      changes: of the config, by the row's name.
+      rows: of `search/nasbench201`.
+      folder: of the picture.
     """
-    rows = [
-        row for row in read("nasbench201")
-        if row["metric"] == METRIC and re.match(r"cifar10-lanas(_|$)", row["name"])
-    ]  # fmt: skip
-    if not rows:
-        raise TableError("search/nasbench201: expected rows cifar10-lanas*; run "
-                         "experiments.search.nasbench201")  # fmt: skip
-    plt = figures.pyplot()
+    settings = {
+        name: {key: change[f"lanas.{key}"] for key in (*LANAS_PANELS, "form")}
+        for name, change in changes.items()
+        if change["method"] == "lanas_table"
+    }
+    shown = [row for row in rows if row["metric"] == METRIC and row["name"] in settings]
+    if not shown:
+        return []
+    plt, out = figures.pyplot(), folder / "figure4_6.png"
     with plt.rc_context(figures.STYLE):
         figure, axes = plt.subplots(1, 5, figsize=(14.5, 3.3))
         for axis, (varied, label) in zip(
             [axes[0], axes[1], axes[3], axes[4]], LANAS_PANELS.items(), strict=True
         ):
-            _lanas_panel(axis, lines(rows, varied), varied)
+            _lanas_panel(axis, lines(shown, settings, varied))
             axis.set_title(label, fontsize=9)
         _predictors(axes[2])
         axes[0].set_ylabel("samples to the best cell, median")
         figure.savefig(out)
         plt.close(figure)
+    return [out]
 
 
-def _lanas_panel(axis: Any, groups: Mapping[Any, Sequence[Row]], varied: str) -> None:
-    values = sorted({float(settings(r["config"])[varied]) for g in groups.values() for r in g})
-    for place, (rest, rows) in enumerate(groups.items()):
-        x = [values.index(float(settings(row["config"])[varied])) for row in rows]
+def _lanas_panel(axis: Any, groups: Mapping[Any, Sequence[tuple[float, Row]]]) -> None:
+    values = sorted({value for line in groups.values() for value, _ in line})
+    for place, (rest, line) in enumerate(groups.items()):
+        x, rows = [values.index(value) for value, _ in line], [row for _, row in line]
         axis.errorbar(
             np.array(x) + 0.06 * (place - (len(groups) - 1) / 2), [row["value"] for row in rows],
             yerr=_ends(rows), fmt="o-", ms=4, capsize=2,
@@ -130,14 +113,16 @@ def _lanas_panel(axis: Any, groups: Mapping[Any, Sequence[Row]], varied: str) ->
         _say_missing(axis)
 
 
-def _apart(rest: Sequence[tuple[str, str]], groups: Iterable[Any]) -> str:
+def _apart(rest: Sequence[tuple[str, Any]], groups: Iterable[Any]) -> str:
     """The settings by which a line differs from the others of its panel."""
     common = set.intersection(*[set(each) for each in groups])
     return " ".join(f"{key}={value}" for key, value in rest if (key, value) not in common)
 
 
 def _predictors(axis: Any) -> None:
-    rows = {row["name"]: row for row in read("lanas_samplers") if row["metric"] == METRIC}
+    path = table_path("search/lanas_samplers")
+    found = read_table(path).rows if path.exists() else []
+    rows = {row["name"]: row for row in found if row["metric"] == METRIC}
     known = {label: rows[name] for label, name in PREDICTORS.items() if name in rows}
     _bars(axis, list(known), list(known.values()))
     axis.set_title("(b) what splits a node", fontsize=9)
@@ -166,73 +151,46 @@ def _say_missing(axis: Any) -> None:
     axis.set_yticks([])
 
 
-def searches(
-    workdirs: Sequence[Path],
+def panels(
+    rows: Iterable[Row], workdirs: Workdirs
 ) -> dict[str, dict[str, Float[np.ndarray, "seed evaluation"]]]:
-    """Best so far by function and method, of the largest budget.
+    """The best reward after each evaluation, by problem and method.
 
-    Of searches that differ in LA-MCTS's settings, those with the defaults are taken, where there
-    are any; other settings are added to the method's name, where there are several.
-
-    Args:
-      workdirs: folders of `experiments.search.synthetic`, which keeps costs, or of
-        `experiments.search.control`, which keeps rewards.
-
-    Raises:
-      TableError: nothing has finished there.
+    Only of problems of which every method that has a row is there, and without the ablations, whose
+    names have one more underscore than their methods.
     """
-    found: dict[str, dict[str, dict[str, dict[str, list[float]]]]] = {}
-    for folder in workdirs:
-        for key, result in Finished(folder / "finished.jsonl").items():
-            function, method, *words = key.split()
-            config = " ".join(w for w in words if not w.startswith(("seed=", "budget=")))
-            seeds = found.setdefault(function, {}).setdefault(method, {}).setdefault(config, {})
-            curve = result["costs"] if "costs" in result else result["best"]
-            if len(curve) > len(seeds.get(words[-1], [])):
-                seeds[words[-1]] = curve
-    if not found:
-        raise TableError(
-            f"{', '.join(map(str, workdirs))}: expected finished searches; run "
-            "experiments.search.synthetic"
-        )
-    return {
-        function: {
-            label: _stacked(list(seeds.values()))
-            for method, configs in methods.items()
-            for label, seeds in _chosen(method, configs).items()
-        }
-        for function, methods in found.items()
+    named: dict[str, set[str]] = {}
+    for name in {row["name"] for row in rows}:
+        problem, _, method = name.partition("-")
+        named.setdefault(problem, set()).add(method)
+    found = {}
+    for problem, methods in named.items():
+        shown = {m for m in methods if m.rpartition("_")[0] not in methods}
+        if all(f"{problem}-{method}" in workdirs for method in shown):
+            found[problem] = {m: curves(workdirs[f"{problem}-{m}"]) for m in sorted(shown)}
+    return found
+
+
+def synthetic(rows: Sequence[Row], workdirs: Workdirs, folder: Path) -> list[Path]:
+    """Draws figures 5.7 and 5.8, costs of the test functions, and 5.10."""
+    found = {
+        function: {method: -each for method, each in methods.items()}
+        for function, methods in panels(rows, workdirs).items()
     }
+    return [*_curves(found, folder / "figure5_7.png"), *ablations(rows, folder / "figure5_10.png")]
 
 
-def _chosen(method: str, configs: Mapping[str, Any]) -> dict[str, Any]:
-    """What is drawn of the settings that a method was run with, by its label."""
-    kept = [config for config in configs if _is_default(config)] or list(configs)
-    common = set.intersection(*[set(config.split()) for config in kept])
-    apart = {config: [w for w in config.split() if w not in common] for config in kept}
-    return {" ".join([method, *apart[config]]): configs[config] for config in kept}
+def control(rows: Sequence[Row], workdirs: Workdirs, folder: Path) -> list[Path]:
+    """Draws figure 5.6, rewards of controllers."""
+    return _curves(panels(rows, workdirs), folder / "figure5_6.png")
 
 
-def _is_default(config: str) -> bool:
-    given = settings(config)
-    usual = {"c": "1", "theta": "20", "form": "algorithm", "round_most": "0"}
-    same = all(given.get(key, value) == value for key, value in usual.items())
-    return same and not _OTHERS & set(config.split())
-
-
-def _stacked(curves: Sequence[Sequence[float]]) -> Float[np.ndarray, "seed evaluation"]:
-    """One row a seed; shorter ones than the longest were of another budget, and are left out."""
-    longest = max(map(len, curves))
-    return np.array([each for each in curves if len(each) == longest])
-
-
-def synthetic(out: Path, workdirs: Sequence[Path]) -> None:
-    """Draws figures 5.6 to 5.8: one panel a function, one line a method.
-
-    Raises:
-      TableError: nothing has finished.
-    """
-    found = searches(workdirs)
+def _curves(
+    found: Mapping[str, Mapping[str, Float[np.ndarray, "seed evaluation"]]], out: Path
+) -> list[Path]:
+    """One panel a problem, one line a method: median and quartiles over seeds."""
+    if not found:
+        return []
     methods = sorted({method for each in found.values() for method in each})
     plt = figures.pyplot()
     columns = min(4, len(found))
@@ -270,6 +228,7 @@ def synthetic(out: Path, workdirs: Sequence[Path]) -> None:
         )  # fmt: skip
         figure.savefig(out)
         plt.close(figure)
+    return [out]
 
 
 def _natural(function: str) -> tuple[int, str]:
@@ -309,18 +268,11 @@ def ablated(rows: Iterable[Row]) -> dict[str, dict[str, list[tuple[str, Row]]]]:
     return {panel: panels[panel] for panel in ABLATION_PANELS if panel in panels}
 
 
-def ablations(out: Path, _: Sequence[Path]) -> None:
-    """Draws figure 5.10.
-
-    Raises:
-      TableError: no rows of an ablation.
-    """
-    panels = ablated(read("synthetic"))
+def ablations(rows: Iterable[Row], out: Path) -> list[Path]:
+    """Draws figure 5.10, where there is a row of an ablation."""
+    panels = ablated(rows)
     if not panels:
-        raise TableError(
-            "search/synthetic: expected rows named ..._c10, ..._theta40, ..._linear or the like; "
-            "run experiments.search.synthetic --suffix"
-        )
+        return []
     plt = figures.pyplot()
     with plt.rc_context(figures.STYLE):
         figure, axes = plt.subplots(
@@ -346,34 +298,4 @@ def ablations(out: Path, _: Sequence[Path]) -> None:
         axes[0, 0].set_ylabel("least cost at the end: mean, 95%")
         figure.savefig(out)
         plt.close(figure)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns the exit code."""
-    parser = Parser(
-        prog="python -m experiments.search.figures",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("figure", choices=tuple(PICTURES), help="which")
-    add("--workdir", type=Path, nargs="+", metavar="DIR", help="of synthetic")
-    add("--out", type=Path, metavar="FILE", help="the picture")
-    flags = parser.parse_args(arguments)
-    if flags.workdir is not None and flags.figure != "synthetic":
-        parser.error(f"--workdir: {flags.figure} is drawn from results/, not from runs")
-    out = flags.out or results_table.RESULTS / "search" / f"{PICTURES[flags.figure]}.png"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draw = {"lanas": lanas, "synthetic": synthetic, "ablations": ablations}[flags.figure]
-    try:
-        draw(out, flags.workdir or [Path("runs/search_synthetic")])
-    except (TableError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"wrote {out}")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    return [out]

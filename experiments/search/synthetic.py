@@ -1,64 +1,31 @@
 """Ackley, Rosenbrock, Levy and Rastrigin: glue of `configs/search/synthetic`, and the table.
 
-    python -m experiments.search.synthetic                    LA-MCTS and TuRBO alone: half an hour
-    python -m experiments.search.synthetic --functions ackley20 --methods turbo cma --seeds 3
+    python -m experiments.report --fill search/synthetic --only 'ackley20-*' --jobs 2
 
-In `ackley20_moved` and the like the minimum is at a random point of the box, another for each seed:
+A cell is FUNCTION-METHOD, or FUNCTION-METHOD_SUFFIX where a setting is another than usual. In
+`ackley20_moved` and the like the minimum is at a random point of the box, another for each seed:
 several methods begin in the box's middle or at the origin, where the functions have theirs or are
-low. Each finished search is kept in `--workdir`, so that the command goes on where it was stopped;
-rows are written of what is finished.
+low.
 """
 
 from __future__ import annotations
 
-import argparse
 import re
-import shlex
-import sys
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from ml_collections import ConfigDict
-
-from experiments.report import kept_searches
-from experiments.report import table as results_table
-from experiments.report.finished import Finished
-from experiments.runner import search_loop
-from experiments.runner.checks import ConfigError, check_choice, check_int
-from experiments.runner.evaluators import evaluator
+from experiments.report.rows import Row
+from experiments.report.sweep import Cell, Table, Workdirs
+from experiments.runner.checks import ConfigError
 from experiments.runner.experiment import Search
-from experiments.runner.one_thread import one_thread
-from experiments.search import tables as search_tables
-from experiments.search import tree as tree_options
-from experiments.search.methods import BOX_METHODS, PRESETS, in_box
+from experiments.search import figures
+from experiments.search.curves import at_marks, curves, over_seeds
+from experiments.search.methods import box_search
 from search import benchmarks
-from search.interface import Searcher
 from search.spaces import Box
 
-TABLE = "search/synthetic"
-TITLE = "Test functions: the best value after so many evaluations (cost, minimum 0)"
 MARKS = (100, 300, 500, 700)  # evaluations at which a row is written besides the last
-
-
-def build(config: Any) -> Search:
-    """A search of a test function, minimised."""
-    function = parse(config.function)
-    check_choice(config, "method", BOX_METHODS)
-    check_choice(config, "preset", tuple(PRESETS))
-    tree = tree_options.checked(config)
-    work = Search(
-        searcher=in_box(
-            config.method, function.box, preset=config.preset, budget=config.steps, **tree
-        ),
-        objective=function.objective(config.seed),
-        headline=("value", "min"),
-        evaluator=evaluator(config),
-        batch_size=check_int(config, "batch_size", low=1),
-        asynchronous=bool(config.asynchronous),
-    )
-    label = f"{config.function}-{config.method}"
-    return work._replace(finish=lambda found, _: search_loop.best_row(label, work, found))
+LONG, SHORT = 1000, 300  # evaluations; the shorter budget is of what fits a process to all samples
 
 
 class Problem(NamedTuple):
@@ -93,99 +60,78 @@ def parse(function: str) -> Problem:
     return Problem(match[1], int(match[2]), match[3] is not None)
 
 
-@search_tables.command
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Fills the table."""
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    options = _options(words)
-    out = search_tables.path(options, TABLE)
-    for function in options.functions:
-        for method in options.methods:
-            _searcher(parse(function), method, options)
-    kept = Finished(options.workdir / "finished.jsonl")
-    command = shlex.join(["python", "-m", "experiments.search.synthetic", *words])
-    pairs = [(function, method) for function in options.functions for method in options.methods]
-    with one_thread():
-        for seed in range(options.seeds):
-            for function, method in pairs:
-                _search(kept, function, method, seed, options)
-                _write(kept, function, method, options, out, command)
-    search_tables.show(out, [f"{function}-{method}{options.suffix}" for function, method in pairs])
-    return 0
-
-
-def _options(words: Sequence[str]) -> argparse.Namespace:
-    parser = search_tables.parser("search_synthetic", __doc__, "runs/search_synthetic")
-    add, positive = parser.add_argument, search_tables.positive
-    functions = [f"{name}20" for name in benchmarks.FUNCTIONS]
-    add("--functions", nargs="+", default=functions, metavar="FUNCTION",
-        help=f"a name, a dimension, and _moved if wanted ({' '.join(functions)})")  # fmt: skip
-    tree_options.add_methods(parser, ["lamcts_turbo", "turbo"])
-    add("--seeds", type=positive, default=10, metavar="N", help="searches each (10)")
-    add("--budget", type=positive, default=1000, metavar="N", help="evaluations a search (1000)")
-    tree_options.add(parser)
-    return parser.parse_args(words)
-
-
-def _searcher(problem: Problem, method: str, options: argparse.Namespace) -> Searcher:
-    return in_box(
-        method, problem.box, preset=options.preset, budget=options.budget,
-        **tree_options.checked(ConfigDict({"tree": _tree(options)})),
+def build(config: Any) -> Search:
+    """A search of a test function, minimised."""
+    problem = parse(config.function)
+    return box_search(
+        config, problem.box, problem.objective(config.seed), config.function,
+        headline=("value", "min"), of_seed=problem.objective if problem.moved else None,
     )  # fmt: skip
 
 
-def _tree(options: argparse.Namespace) -> ConfigDict:
-    tree = ConfigDict(tree_options.defaults())
-    tree_options.override(tree, options)
-    return tree
+ALONE = {  # methods of all functions in 20 dimensions: seeds, evaluations
+    "lamcts_turbo": (5, LONG),
+    "turbo": (5, LONG),
+    "lamcts_bo": (5, SHORT),
+    "bo": (5, SHORT),
+    "hesbo": (5, SHORT),
+    "cma": (5, LONG),
+    "nevergrad": (5, LONG),
+    "differential_evolution": (5, LONG),
+    "dual_annealing": (5, LONG),
+    "random": (5, LONG),
+    "voo": (5, LONG),
+    "doo": (1, LONG),  # these two have no seed
+    "soo": (1, LONG),
+}
+MOVED = ("turbo", "nevergrad", "doo", "soo", "random")
+ABLATIONS: dict[str, dict[str, Any]] = {  # of LA-MCTS on Ackley-20: suffix, what is different
+    **{f"c{c:g}": {"tree.c": c} for c in (0.0, 0.1, 10.0, 100.0)},
+    **{f"theta{size}": {"tree.leaf_size": size} for size in (10, 40, 100)},
+    **{kernel: {"tree.kernel": kernel} for kernel in ("linear", "poly")},
+    "noreuse": {"tree.reuse": False},
+    "notree": {"tree.leaf_size": 1_000_000, "num_seeds": 10},  # the region is always the box
+}
 
 
-def _key(function: str, method: str, seed: int, options: argparse.Namespace) -> str:
-    settings = [function, method, options.preset, f"budget={options.budget}"]
-    settings += tree_options.words(method, _tree(options))
-    return " ".join([*settings, f"seed={seed}"])
+def _cells() -> Iterator[tuple[str, Cell]]:
+    def cell(size: str, method: str, seeds: int, **changes: Any) -> Cell:
+        return Cell(
+            f"search/synthetic:{size},cpu",
+            {"method": method, "steps": LONG, "num_seeds": seeds} | changes,
+        )
+
+    for name in benchmarks.FUNCTIONS:
+        for method, (seeds, steps) in ALONE.items():
+            long = name == "ackley" and method in ("lamcts_turbo", "turbo")
+            few = cell(f"{name}20", method, 10 if long else seeds, steps=steps)
+            yield f"{name}20-{method}", few
+        for method in MOVED:
+            moved = cell(f"{name}20", method, 4, function=f"{name}20_moved")
+            yield f"{name}20_moved-{method}", moved
+        for method in ("lamcts_turbo", "turbo"):
+            yield f"{name}100-{method}", cell(f"{name}100", method, 3)
+    for suffix, changes in ABLATIONS.items():
+        yield f"ackley20-lamcts_turbo_{suffix}", cell("ackley20", "lamcts_turbo", 5, **changes)
+    for method in ("lamcts_turbo", "turbo"):
+        stock = cell("ackley20", method, 5)._replace(config="search/synthetic:ackley20,paper")
+        yield f"ackley20-{method}_stock", stock
 
 
-def _search(
-    kept: Finished, function: str, method: str, seed: int, options: argparse.Namespace
-) -> None:
-    key = _key(function, method, seed, options)
-    if key in kept:
-        return
-    problem = parse(function)
-    work = Search(_searcher(problem, method, options), problem.objective(seed), ("value", "min"))
-    kept_searches.run_once(
-        kept, key, work, budget=options.budget, seed=seed,
-        more=lambda run: {"costs": [round(float(-best), 8) for best in run.best]},
-    )  # fmt: skip
-
-
-def _write(
-    kept: Finished,
-    function: str,
-    method: str,
-    options: argparse.Namespace,
-    out: Path,
-    command: str,
-) -> None:
-    keys = {seed: _key(function, method, seed, options) for seed in range(options.seeds)}
-    found = {seed: kept[key] for seed, key in keys.items() if key in kept}
-    # Older folders have costs alone.
-    records = [{"best": [-cost for cost in each["costs"]], **each} for each in found.values()]
-    rewards = kept_searches.at_marks(records, MARKS, options.budget)
+def _rows(name: str, workdirs: Workdirs) -> list[Row]:
+    found = -curves(workdirs[name])  # costs
+    values = at_marks(found, MARKS)
     # A row at a mark that is the budget too says the same twice, and lets tables share columns.
-    if options.budget in MARKS:
-        rewards[f"best_value_at_{options.budget}"] = rewards["best_value"]
-    costs: dict[str, Iterable[float]] = {
-        metric: [-value for value in values] for metric, values in rewards.items()
-    }
-    config = keys[0].partition(" ")[2].rpartition(" ")[0]
-    made = kept_searches.over_seeds(
-        f"{function}-{method}{options.suffix}", costs, records=records, references={},
-        command=command, config=config, seeds=list(found),
-    )  # fmt: skip
-    results_table.write_table(out, TITLE, made, whole=True)
+    if found.shape[1] in MARKS:
+        values[f"best_value_at_{found.shape[1]}"] = values["best_value"]
+    return over_seeds(name, values)
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+TABLES = {
+    "search/synthetic": Table(
+        "Test functions: the best value after so many evaluations (cost, minimum 0)",
+        dict(_cells()),
+        _rows,
+        figures.synthetic,
+    )
+}

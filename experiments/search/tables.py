@@ -1,7 +1,8 @@
-"""The frame of the commands that fill the search room's tables: options, errors, and the end.
+"""The tables of the group `search`, each declared beside its glue.
 
-A trial run writes `table.json` into its workdir; `--record` puts the rows into
-`experiments/results`, where READMEs take them from.
+    python -m experiments.report --fill search/synthetic --list
+
+Below is the frame of the commands that still fill theirs themselves.
 """
 
 from __future__ import annotations
@@ -9,17 +10,27 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from experiments.data.registry import MissingDataset
 from experiments.nco.tables import Parser
 from experiments.report import markdown as markdown_tables
 from experiments.report import table as results_table
-from experiments.report.rows import TableError
-from experiments.runner.checks import ConfigError
+from experiments.report.sweep import Table
+from experiments.runner.checks import ConfigError, UserError
 from experiments.runner.workdir import CONFIG, WorkdirError
+from experiments.search import contest, control, nasbench201, synthetic
+
+TABLES: Mapping[str, Table] = MappingProxyType(
+    {
+        **contest.TABLES,
+        **control.TABLES,
+        **nasbench201.TABLES,
+        **synthetic.TABLES,
+    }
+)
 
 BAD_USAGE, INTERRUPTED = 2, 130
 
@@ -31,7 +42,7 @@ def command(main: Callable[..., int]) -> Callable[..., int]:
     def wrapped(*arguments: Any) -> int:
         try:
             return main(*arguments)
-        except (ConfigError, MissingDataset, TableError, WorkdirError) as error:
+        except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             return BAD_USAGE
         except ImportError as error:

@@ -1,7 +1,6 @@
 """Searches of a table of all points, over many seeds: how many samples until the best is found.
 
-    found = [samples_to_best(searcher, reward, best, seed=seed, budget=size) for seed in range(50)]
-    rows = sample_rows("cifar10-alphax", found, command=..., config="c=0.1 form=algorithm")
+    rows = sample_rows("cifar10-alphax", found(workdir, best))
 
 A sample is a distinct point that the search asked for: one that it asks for again costs nothing, as
 in the thesis (unique valid samples). The best is every point whose reward is the table's largest: a
@@ -11,8 +10,10 @@ then a lower bound: `found` says so, and so do the rows.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,9 @@ from jaxtyping import Float
 
 from experiments.report import rows as result_rows
 from experiments.report.interval import mean_interval, median_interval
+from experiments.report.rows import Row
+from experiments.runner.search_journal import Recorded, recorded
+from experiments.runner.workdir import RESULTS, read_results
 from search.interface import Outcome, Searcher
 
 
@@ -35,6 +39,28 @@ class Found(NamedTuple):
     samples: int
     found: bool
     best: Float[np.ndarray, " samples"]
+
+
+@functools.cache
+def found(workdir: Path, best: float) -> tuple[Found, ...]:
+    """What each seed of a finished run has found, whose steps are the budget.
+
+    Args:
+      workdir: the run's; its points are vectors of whole numbers.
+      best: the largest reward there is.
+    """
+    budget = read_results(workdir / RESULTS)["steps"]
+    return tuple(_found(each, best, budget) for each in recorded(workdir))
+
+
+def _found(search: Recorded, best: float, budget: int) -> Found:
+    points = np.array([search.points[i] for i in search.told])
+    _, first = np.unique(points, axis=0, return_index=True)
+    curve = np.fmax.accumulate(search.values[np.sort(first)])
+    hit = np.flatnonzero(curve >= best)
+    if not len(hit):
+        return Found(budget, False, curve)
+    return Found(int(hit[0]) + 1, True, curve[: hit[0] + 1])
 
 
 def samples_to_best(
@@ -82,33 +108,26 @@ def samples_to_best(
     return Found(len(curve) if found else budget, found, np.array(curve))
 
 
-def sample_rows(
-    name: str,
-    found: Sequence[Found],
-    *,
-    command: str,
-    config: str,
-    seconds: float,
-    seeds: Sequence[int] = (),
-) -> list[dict[str, Any]]:
+def sample_rows(name: str, found: Sequence[Found], **known: Any) -> list[Row]:
     """Three rows of a method: median and mean of the samples, and the part of seeds that found it.
 
     Args:
       name: of the rows.
       found: one a seed.
-      command: measures them again.
-      config: the settings, the form of the bound among them.
-      seconds: for all seeds.
-      seeds: that were run; 0, 1, ... by default.
+      known: further fields of the rows.
     """
+    if "command" in known:  # a command of its own, which no run completes
+        seeds = list(range(len(found)))
+        whole = {"seeds": seeds, "machine": result_rows.here(), "commit": result_rows.checkout()}
+        known = whole | known
     samples = [each.samples for each in found]
     part = float(np.mean([each.found for each in found]))
-    known: dict[str, Any] = {
-        "unit": "seed", "command": command, "config": config, "seconds": seconds,
-        "seeds": list(seeds) or list(range(len(found))),
-    }  # fmt: skip
+    values = {
+        "median_samples_to_best": median_interval(samples)._asdict(),
+        "mean_samples_to_best": mean_interval(samples)._asdict(),
+        "found_fraction": {"value": part, "low": part, "high": part, "n": len(found)},
+    }
     return [
-        result_rows.row(name, "median_samples_to_best", median_interval(samples), **known),
-        result_rows.row(name, "mean_samples_to_best", mean_interval(samples), **known),
-        result_rows.row(name, "found_fraction", part, n=len(found), **known),
+        {"name": name, "metric": metric, "unit": "seed", **value, **known}
+        for metric, value in values.items()
     ]

@@ -17,23 +17,16 @@ from ml_collections import ConfigDict
 
 from experiments.runner.checks import split_arg
 from experiments.runner.evaluators import shared
-from experiments.search import tree as tree_options
-from search.contest import MODELS
+from experiments.search import tree
+from experiments.search.config import CONTEST
 
-DATA = ("digits", "wine", "breast_cancer")
-SIZES = tuple(
-    f"{name}-{data}-{metric}"
-    for name, model in MODELS.items()
-    for data in DATA
-    for metric in model.metrics
-)
 PRESETS = ("paper", "cpu", "smoke")
 SOME = ("svm-digits-accuracy", "knn-wine-log_loss", "linear-breast_cancer-log_loss")
 ARGUMENTS = tuple(f"{size},{preset}" for size in SOME for preset in PRESETS)
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    size, preset = split_arg(arg, sizes=SIZES, presets=PRESETS)
+    size, preset = split_arg(arg, sizes=CONTEST, presets=PRESETS)
     config = ConfigDict(shared())
     config.experiment = "search_contest"
     config.task = size
@@ -42,7 +35,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.steps, config.batch_size = 128, 8
     # C_p is a tenth of an accuracy's largest value, the advice of the thesis's section 5.4; two
     # batches begin the search and one begins a round, as 128 evaluations leave no more.
-    config.tree = ConfigDict(tree_options.defaults(c=0.1, num_init=16, round_init=8))
+    config.tree = ConfigDict(tree.defaults(c=0.1, num_init=16, round_init=8))
     # So that an evaluation takes a tenth of a second: fewer samples where there are more.
     config.rows, config.folds = 300, 3
     if preset == "smoke":

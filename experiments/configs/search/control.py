@@ -17,18 +17,15 @@ from ml_collections import ConfigDict
 
 from experiments.runner.checks import split_arg
 from experiments.runner.evaluators import shared
-from experiments.search import tree as tree_options
+from experiments.search import tree
+from experiments.search.config import CONTROL, LINEAR, SMALL
 
-SMALL = ("lunar", "rover")
-NON_LINEAR = ("swimmer", "hopper", "halfcheetah")  # partitions of the locomotion tasks
-LINEAR = ("walker2d", "ant", "humanoid")
-SIZES = (*SMALL, *NON_LINEAR, *LINEAR)
 PRESETS = ("paper", "cpu", "smoke")
-ARGUMENTS = tuple(f"{size},{preset}" for size in SIZES for preset in PRESETS)
+ARGUMENTS = tuple(f"{size},{preset}" for size in CONTROL for preset in PRESETS)
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    size, preset = split_arg(arg, sizes=SIZES, presets=PRESETS)
+    size, preset = split_arg(arg, sizes=CONTROL, presets=PRESETS)
     small = size in SMALL
     config = ConfigDict(shared())
     config.experiment = "search_control"
@@ -37,7 +34,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.preset = "paper" if preset == "paper" else "fast"
     # Section 5.4's settings; the kernel of lunar and rover is not stated.
     config.tree = ConfigDict(
-        tree_options.defaults(
+        tree.defaults(
             c=1.0 if small else 10.0,
             leaf_size=20 if small else 100,
             kernel="linear" if size in LINEAR else "rbf",

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from experiments.runner.checks import split_arg
 from experiments.runner.evaluators import shared
-from experiments.search import tree as tree_options
+from experiments.search import tree
 
 NAMES = ("ackley", "rosenbrock", "levy", "rastrigin")
 SIZES = tuple(f"{name}{dim}" for name in NAMES for dim in (20, 100))
@@ -32,7 +32,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.function = size
     config.method = "lamcts_turbo"
     config.preset = "paper" if preset == "paper" else "fast"
-    config.tree = ConfigDict(tree_options.defaults())
+    config.tree = ConfigDict(tree.defaults())
     if preset == "smoke":
         config.steps, config.tree.num_init = 40, 5
     return config
