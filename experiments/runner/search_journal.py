@@ -126,6 +126,26 @@ def replay(searcher: Searcher, seed: int, records: Sequence[Record]) -> Replayed
     return Replayed(state, trials, reports, told)
 
 
+def unreplayed(records: Sequence[Record]) -> Replayed:
+    """A search as its journal has it: without a state, and with points as JSON has them.
+
+    Raises:
+      JournalError: a record makes no sense after those before it.
+    """
+    trials, reports, told = list[Trial](), dict[int, Report](), list[int]()
+    for number, record in enumerate(records, 1):
+        try:
+            if record["kind"] == "ask":
+                trials += [Trial(t["id"], t["point"], t["seed"]) for t in record["trials"]]
+            elif record["kind"] == "outcome":
+                reports[int(record["id"])] = _report(record)
+            else:
+                told += [reports[int(i)].outcome.id for i in record["ids"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise JournalError(f"line {number} of the journal: {error}") from error
+    return Replayed(None, trials, reports, told)
+
+
 class Recorded(NamedTuple):
     """A search as its journal has it, read without its searcher.
 
@@ -176,15 +196,8 @@ def recorded(workdir: Path) -> list[Recorded]:
         raise WorkdirError(f"{workdir}: expected the folder of a search, with {JOURNAL}")
     found = []
     for path in own or seeds:
-        points, reports, told = list[Any](), dict[int, Report](), list[int]()
-        for record in read(path):
-            if record["kind"] == "ask":
-                points += [trial["point"] for trial in record["trials"]]
-            elif record["kind"] == "outcome":
-                reports[int(record["id"])] = _report(record)
-            else:
-                told += record["ids"]
-        found.append(Recorded(points, reports, told))
+        _, trials, reports, told = unreplayed(read(path))
+        found.append(Recorded([trial.point for trial in trials], reports, told))
     return found
 
 

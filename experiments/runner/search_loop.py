@@ -34,7 +34,8 @@ class Searched(NamedTuple):
 
     Attributes:
       seed: of the searcher.
-      state: the searcher's last.
+      state: the searcher's last; None where the seed was over before this process began, and
+        other seeds were not: then the points are as JSON has them.
       trials: all that were asked for, by id.
       reports: what became of each, by id; open trials have none.
       told: ids in the order in which the searcher was told.
@@ -96,7 +97,11 @@ def train(
         name = f"best_{work.headline[0]}"
         seeds = [config.seed + index for index in range(config.num_seeds)]
         folders = [workdir / f"seed_{seed}" if len(seeds) > 1 else workdir for seed in seeds]
-        begun = [_resume(work, seed, folder) for seed, folder in zip(seeds, folders, strict=True)]
+        several = len(seeds) > 1
+        begun = [
+            _resume(work, seed, folder, budget if several else None)
+            for seed, folder in zip(seeds, folders, strict=True)
+        ]
         done = sum(len(each.told) for each in begun)
         if any(len(each.told) > budget for each in begun):
             most = max(len(each.told) for each in begun)
@@ -121,10 +126,22 @@ def train(
     return Finished(finished, sum(len(each.told) for each in finished), stopped)
 
 
-def _resume(work: Search, seed: int, folder: Path) -> Replayed:
+def _resume(work: Search, seed: int, folder: Path, budget: int | None) -> Replayed:
+    """The search so far; with a budget, without a state where it is over.
+
+    Replaying takes as long as searching did: too long for seeds whose state nobody needs any more.
+    """
     path = folder / JOURNAL
+    records = search_journal.read(path)
     try:
-        return search_journal.replay(work.searcher, seed, search_journal.read(path))
+        if budget is not None:
+            found = search_journal.unreplayed(records)
+            values = [found.reports[i].outcome.value for i in found.told]
+            goal = math.inf if work.goal is None else work.goal
+            if len(values) == budget or any(value >= goal for value in values):
+                search_journal.replay(work.searcher, seed, records[:1])  # whose journal it is
+                return found
+        return search_journal.replay(work.searcher, seed, records)
     except JournalError as error:
         raise JournalError(f"{path}: {error}") from error
 

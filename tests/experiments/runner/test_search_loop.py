@@ -119,6 +119,33 @@ def test_seeds_are_searches_of_their_own(whole, tmp_path):
     assert sum(line["updates"] for line in read(tmp_path / "run" / "timing.jsonl")) == 24
 
 
+def test_a_seed_that_is_over_is_not_thought_through_again(tmp_path, monkeypatch):
+    search(tmp_path / "whole", num_seeds=2)
+    calls = []
+    search(tmp_path / "run", num_seeds=2, stop=lambda: calls.append(1) or len(calls) > 18)
+    asked = []
+    climber = search_toy.climber()
+
+    def ask(state, n):
+        asked.append(state)
+        return climber.ask(state, n)
+
+    monkeypatch.setattr(search_toy, "climber", lambda: climber._replace(ask=ask))
+    done = search(tmp_path / "run", num_seeds=2)
+    assert len(asked) == 1 + 4  # the first batch of the first seed, to know it by
+    assert done.states[0].state is None
+    for file in (f"seed_0/{JOURNAL}", f"seed_1/{JOURNAL}", "metrics.jsonl"):
+        assert (tmp_path / "run" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+    lines = journal(tmp_path / "run" / "seed_0")
+    for wrong, message in (
+        ([lines[0].replace('"seed": ', '"seed": 1'), *lines[1:]], "the journal has trial"),
+        ([lines[0], *reversed(lines[1:])], "line 2 of the journal"),
+    ):
+        (tmp_path / "run" / "seed_0" / JOURNAL).write_text("".join(wrong))
+        with pytest.raises(JournalError, match=message):
+            search(tmp_path / "run", num_seeds=2)
+
+
 def test_best_so_far_is_what_is_recorded(whole):
     values = [json.loads(line) for line in journal(whole)]
     told = [line["value"] for line in values if line["kind"] == "outcome"]
