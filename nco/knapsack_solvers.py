@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from jaxtyping import Bool, Float, Real
+from jaxtyping import Bool, Float, Int, Real
 
 Items = Real[np.ndarray, " item"]
 
@@ -120,6 +120,28 @@ def dynamic_programming(
         if chosen[item, room]:
             taken[item], room = True, room - whole[item]
     return taken
+
+
+def worth(
+    items: Real[np.ndarray, "instance item 2"],
+    actions: Int[np.ndarray, "instance item"],
+    stop_at: float | None = None,
+) -> Float[np.ndarray, " instance"]:
+    """Value of what a policy chose, in float64, beside the float32 reward of `nco.problems`.
+
+    Args:
+        items: weights and values.
+        actions: items in the order of their choice; -1 takes nothing.
+        stop_at: the capacity, under the stop rule: the item that overflows is not counted.
+    """
+    chosen = np.where(actions >= 0, actions, 0)
+    weight, gained = (
+        np.where(actions >= 0, np.take_along_axis(column.astype(np.float64), chosen, axis=1), 0.0)
+        for column in np.moveaxis(items, -1, 0)
+    )
+    if stop_at is not None:
+        gained = np.where(np.cumsum(weight, axis=1) <= stop_at, gained, 0.0)
+    return gained.sum(axis=1)
 
 
 def _checked(

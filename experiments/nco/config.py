@@ -1,14 +1,20 @@
-"""The fields that all configs of the pointer network share, at the seed's values."""
+"""The fields that all configs of the pointer network share, and the thesis's numbers."""
 
 from __future__ import annotations
 
 from typing import Any
 
+CAPACITY = {"50": 12.5, "100": 25.0, "200": 25.0}  # of knapsacks, by items (section 2.5.2)
+# Budgets an instance (section 2.5.1): samples, and updates of Active Search of 128 samples each,
+# from a trained model and from an untrained one, by task.
+SAMPLES, ACTIVE_STEPS = 1_280_000, 10_000
+SCRATCH_STEPS = {"": 100_000, "tsp100": 200_000} | {f"knap{n}": 5000 for n in CAPACITY}
+
 
 def defaults() -> dict[str, Any]:
     """Fields of the runner and of `experiments.nco.training` (Pham 2021, section 2.5.1).
 
-    The seed does not state the number of steps.
+    The thesis does not state the number of steps.
     """
     return {
         "seed": 0,

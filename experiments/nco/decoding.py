@@ -1,7 +1,8 @@
 """Finds solutions of many instances with a network: greedy, the best of K samples, Active Search.
 
 The work is cut into dispatches of a fixed shape, so that each program is compiled once and a
-progress bar can move between them. Several devices share the instances of a dispatch.
+progress bar can move between them. Several devices share the instances of a dispatch. A process
+keeps the programs that it used last, so that instances may come part by part.
 """
 
 from __future__ import annotations
@@ -16,16 +17,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from experiments.report import table as results_table
+from experiments.nco.problems import of_experiment
+from experiments.report.table import read_table, table_path
 from experiments.runner import pretrained
 from nco import pointer, search
 from nco.policy_gradient import Policy
-from nco.problems import knapsack, tsp
+from nco.problems import tsp
 from nco.problems.problem import Problem
 
 RANDOM = "random"
 _ROUND = 10  # chunks of samples in a dispatch
 _SEARCHED = 2**17  # items, over all samples and instances that an accelerator searches at once
+_KEPT = 16  # programs, with the seconds that each took to compile
+_programs: dict[Any, tuple[Callable[..., Any], float]] = {}
 
 Progress = Callable[[int], None]  # told how many units of work were just done
 
@@ -46,7 +50,7 @@ class Found(NamedTuple):
         actions: int32 `[instances, items]`.
         seconds: float64 `[instances]`; instances of one dispatch share its time equally.
         together: instances in a dispatch; the last one may hold fewer.
-        compile_seconds: time to compile, not counted above.
+        compile_seconds: time that its programs took to compile, not counted above.
         best_so_far: float64 `[points, instances]`, the best reward after more and more solutions;
             `None` for greedy decoding.
         considered: int `[points]`, solutions an instance up to each of these points.
@@ -75,10 +79,10 @@ class Settings(NamedTuple):
 def settings(name: str, config: dict[str, Any], items: int) -> Settings:
     """What is known of a model, for instances of a size.
 
-    The temperature is the T* that `experiments.nco.studies temperature` recorded for this very
-    model, else the one that its run ended with (`finish.temperature`). With more items than in
-    training it is at most 1: T* was not sought there, and networks are unsure enough by themselves.
-    The rate is the run's `finish.search_rate`: in the seed, a hundredth of training's.
+    The temperature is the T* that the table nco/temperature has of this very model, else the one
+    that its run ended with (`finish.temperature`). With more items than in training it is at most
+    1: T* was not sought there, and networks are unsure enough by themselves. The rate is the run's
+    `finish.search_rate`: in the thesis, a hundredth of training's.
 
     Args:
         name: as it was loaded.
@@ -87,9 +91,10 @@ def settings(name: str, config: dict[str, Any], items: int) -> Settings:
     """
     finish, found = config.get("finish", {}), Settings()
     temperature = finish.get("temperature", found.temperature)
-    path = results_table.table_path("nco/temperature")
-    for row in results_table.read_table(path).rows if path.exists() else ():
-        if row["metric"] == "temperature" and row["config"] == f"model {name}":
+    path = table_path("nco/temperature")
+    for row in read_table(path).rows if path.exists() else ():
+        words = row["config"].replace("model ", "models=").split()
+        if row["metric"] == "temperature" and f"models={name}" in words:
             temperature = row["value"]
     if items > config.get("cities", config.get("num_items", items)):
         temperature = min(temperature, 1.0)
@@ -125,17 +130,32 @@ def of(loaded: pretrained.Pretrained, name: str, *, perturbation: float | None =
     Raises:
         ValueError: if it is of another experiment.
     """
-    problem: Problem = tsp.problem
-    if loaded.config.get("experiment") == "nco_knapsack":
-        problem = knapsack.problem(loaded.config["capacity"], stop_rule=loaded.config["stop_rule"])
-    elif loaded.config.get("experiment") != "nco_tsp":
-        trained = loaded.config.get("experiment")
-        raise ValueError(f"{name}: expected a model of nco_tsp or nco_knapsack, got {trained}")
+    try:
+        problem = of_experiment(loaded.config.get("experiment")).problem(loaded.config)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
     known = ("glimpses", "clip", "forget_bias", "center", "spread")
     model = loaded.config["model"]
     settings = {key: model[key] for key in known if key in model}  # older models lack some
     policy = pointer.policy(problem, **settings, perturbation=perturbation)
     return Model(policy, jax.tree.map(jnp.asarray, loaded.params), name, problem)
+
+
+def untrained(model: Model, settings: dict[str, Any]) -> Model:
+    """The same network before training: its config's start, by seed 0."""
+    params = pointer.init(
+        jax.random.key(0),
+        input_dim=model.problem.input_dim,
+        embed=settings["embed"],
+        hidden=settings["hidden"],
+        scale=settings["scale"] or None,
+    )
+    return model._replace(params=params, name="untrained")
+
+
+def uniform(problem: Problem) -> Model:
+    """Random search: any feasible item, with the same probability."""
+    return Model(search.uniform_policy(problem), (), RANDOM, problem)
 
 
 def greedy(model: Model, inputs: np.ndarray, progress: Progress | None = None) -> Found:
@@ -146,33 +166,34 @@ def greedy(model: Model, inputs: np.ndarray, progress: Progress | None = None) -
         inputs: float32 `[instances, items, features]`.
         progress: told of each instance.
     """
-    run = functools.partial(search.greedy, model.policy, model.problem)
-    return _decode(run, model.params, inputs, 2**16, progress)
+    return _decode(search.greedy, model, model.params, inputs, 2**16, progress)
 
 
 def greedy_ensemble(model: Model, stacked: Any, inputs: np.ndarray) -> Found:
-    """The best of several models' greedy solutions (greedy@16 of the seed).
+    """The best of several models' greedy solutions (greedy@16 of the thesis).
 
     Args:
         model: one of them; its parameters are not read.
         stacked: leaves `[models, ...]`, parameters of the same shapes.
         inputs: float32 `[instances, items, features]`.
     """
-    run = functools.partial(search.greedy_ensemble, model.policy, model.problem)
-    return _decode(run, stacked, inputs, 2**15)
+    return _decode(search.greedy_ensemble, model, stacked, inputs, 2**15)
 
 
 def _decode(
     function: Callable[..., search.Solutions],
+    model: Model,
     params: Any,
     inputs: np.ndarray,
     most: int,
     progress: Progress | None = None,
 ) -> Found:
-    """Solutions by `function(params, inputs)`, some `most` items at once."""
+    """Solutions by `function(policy, problem, params, inputs)`, some `most` items at once."""
     count, items, _ = inputs.shape
     size = _even(min(count, 512, max(1, most // items)))
-    run, compile_seconds = _compile(function, size, params, inputs)
+    decode = functools.partial(function, model.policy, model.problem)
+    key = (function, model.policy, model.problem)
+    run, compile_seconds = _compile(key, decode, size, params, inputs)
     actions, seconds = np.zeros((count, items), np.int32), np.zeros(count)
     for batch, padded in _batches(inputs, size):
         start, real = time.perf_counter(), batch.stop - batch.start
@@ -208,15 +229,10 @@ def best_of_samples(
     programs: dict[int, Callable[..., Any]] = {}
     compile_seconds = 0.0
     for draw in sorted(set(rounds)):
-        run = functools.partial(
-            search.best_of_samples,
-            model.policy,
-            model.problem,
-            num_samples=draw,
-            temperature=temperature,
-            chunk=min(chunk, draw),
-        )
+        options = {"num_samples": draw, "temperature": temperature, "chunk": min(chunk, draw)}
+        run = functools.partial(search.best_of_samples, model.policy, model.problem, **options)
         programs[draw], taken = _compile(
+            (model.policy, model.problem, *options.items()),
             lambda params, inputs, key, run=run: run(params, key, inputs),
             size,
             model.params,
@@ -266,20 +282,15 @@ def active_search(
         learning_rate: of Adam.
         seed: of the sampling.
         at_once: instances that a device searches at once, each with a network of its own; 0 leaves
-            it to the device: one on a CPU, whose cores one instance keeps busy, and on others what
-            takes some 3 GiB.
+            it to the device (`searched_at_once`).
     """
     count, items, _ = inputs.shape
-    at_once = at_once or _searched_at_once(batch * items)
+    at_once = at_once or searched_at_once(batch * items)
     size = 1 if progress is not None else min(count, at_once * jax.local_device_count())
-    run = functools.partial(
-        search.active_search,
-        model.policy if progress is None else _watched(model.policy, progress),
-        model.problem,
-        num_candidates=steps * batch,
-        batch=batch,
-        learning_rate=learning_rate,
-    )
+    policy = model.policy if progress is None else _watched(model.policy, progress)
+    options: dict[str, Any] = {"num_candidates": steps * batch, "batch": batch}
+    options["learning_rate"] = learning_rate
+    run = functools.partial(search.active_search, policy, model.problem, **options)
     keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(seed), i))(jnp.arange(count))
 
     def together(params: Any, inputs: Any, keys: Any) -> Any:
@@ -289,7 +300,8 @@ def active_search(
         found = jax.vmap(run, in_axes=(None, 0, 0))(params, keys, inputs)
         return found.actions, found.best_so_far
 
-    program, compile_seconds = _compile(together, size, model.params, inputs, keys[:size])
+    key = (policy, model.problem, *options.items())
+    program, compile_seconds = _compile(key, together, size, model.params, inputs, keys[:size])
     actions, seconds = np.zeros((count, items), np.int32), np.zeros(count)
     curve = np.zeros((steps, count))
     for part, padded in _batches(inputs, size):
@@ -303,8 +315,11 @@ def active_search(
     return Found(actions, seconds, compile_seconds, size, curve, considered)
 
 
-def _searched_at_once(work: int) -> int:
-    """Instances that a device searches at once, where each has so many items over its samples."""
+def searched_at_once(work: int) -> int:
+    """Instances that a device searches at once, where each has so many items over its samples.
+
+    One on a CPU, whose cores one instance keeps busy, and on others what takes some 3 GiB.
+    """
     return 1 if jax.default_backend() == "cpu" else max(1, _SEARCHED // work)
 
 
@@ -325,12 +340,31 @@ def _even(size: int) -> int:
 
 
 def _compile(
-    function: Callable[..., Any], size: int, params: Any, inputs: np.ndarray, *others: Any
+    key: tuple[Any, ...],
+    function: Callable[..., Any],
+    size: int,
+    params: Any,
+    inputs: np.ndarray,
+    *others: Any,
 ) -> tuple[Callable[..., Any], float]:
     """Compiles `function(params, inputs [size, ...], *others)`, the instances split over devices.
 
-    `others` with `size` entries, such as keys of the instances, are split like them.
+    `others` with `size` entries, such as keys of the instances, are split like them. `key` says
+    what the function does: one of the same key, for the same shapes, is compiled once.
     """
+    shapes = [(x.shape, x.dtype) for x in jax.tree.leaves((params, others))]
+    key = (*key, size, inputs.shape[1:], jax.tree.structure(params), *shapes)
+    if key in _programs:
+        return _programs[key]
+    if len(_programs) == _KEPT:
+        _programs.pop(next(iter(_programs)))
+    _programs[key] = _compiled(function, size, params, inputs, *others)
+    return _programs[key]
+
+
+def _compiled(
+    function: Callable[..., Any], size: int, params: Any, inputs: np.ndarray, *others: Any
+) -> tuple[Callable[..., Any], float]:
     start = time.perf_counter()
     devices = jax.local_devices() if size % jax.local_device_count() == 0 else jax.devices()[:1]
     mesh = Mesh(np.array(devices), ("instances",))

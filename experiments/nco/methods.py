@@ -1,299 +1,306 @@
-"""Every method of chapter 2 by its name: the network's searches, and the solvers beside them.
+"""Every method of chapter 2 by its name: what may be said of it, and how it solves instances.
 
-A method takes instances and tells what it reached on each and how long one took. `experiments.
-nco_tables` runs them on the field's public instances.
+A new method is a function here, and an entry of `METHODS`. Configs read the entries, so nothing
+imports jax before a method is made.
 """
 
 from __future__ import annotations
 
 import functools
-import re
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, get_args
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
-import jax
 import numpy as np
+from ml_collections import ConfigDict
 
-from experiments.nco import decoding as solution_search
-from experiments.nco import knapsack as nco_knapsack
 from experiments.nco import solver_pool
-from experiments.nco import tsp as nco_tsp
-from experiments.nco.decoding import Found, Model
-from experiments.runner import pretrained
-from nco import knapsack_solvers, pointer, search, solvers
-from nco.problems.problem import Problem
+from experiments.nco.config import ACTIVE_STEPS, SAMPLES, SCRATCH_STEPS
+from experiments.runner.checks import ConfigError, UserError, check_float, check_int
+from nco import knapsack_solvers, solvers
+
+if TYPE_CHECKING:
+    from experiments.nco.decoding import Found, Model
 
 METAHEURISTICS = get_args(solvers.Metaheuristic)
+BATCH = 128  # solutions of an update of Active Search
 
 
-class Task(NamedTuple):
-    """What is solved.
-
-    Attributes:
-        name: "tsp20", "knap50", ...
-        problem: its functions.
-        items: cities or items.
-        metric: "tour_length" or "value".
-        sign: -1 where less is better.
-        capacity: of the knapsack.
-        stop_rule: the knapsack's.
-    """
-
-    name: str
-    problem: Problem
-    items: int
-    metric: str
-    sign: int
-    capacity: float = 0.0
-    stop_rule: bool = False
-
-
-class Reached(NamedTuple):
-    """What a method reached.
+class Part(NamedTuple):
+    """Some instances, solved together.
 
     Attributes:
-        values: float64 `[instances]`, tour lengths or values.
-        seconds: float64 `[instances]`, without the time to compile; instances that were solved
-            together share it equally.
-        actions: int32 `[instances, items]`, or `None`.
-        together: how many were solved together; the last ones may be fewer.
+        inputs: float32 `[instances, items, features]`, as a network reads them.
+        matrices: weights, float `[instances, city, city]`, where a solver is to go by these.
     """
 
-    values: np.ndarray
-    seconds: np.ndarray
-    actions: np.ndarray | None = None
-    together: int = 1
+    inputs: np.ndarray
+    matrices: np.ndarray | None = None
 
 
-class Options(NamedTuple):
-    """How far each method goes; the numbers of instances are of the first ones.
-
-    Attributes:
-        instances: for greedy decoding and the cheap baselines.
-        first: for sampling and the solvers.
-        samples: solutions an instance, the best kept.
-        temperature: of sampling.
-        perturbation: deviation, in nats, of the noise under which greedy decoding is repeated.
-        active: instances for Active Search from the trained model.
-        active_steps: its updates an instance, of 128 samples each.
-        active_batch: instances that a device searches at once; 0 leaves it to the device.
-        learning_rate: its rate.
-        scratch: instances for Active Search from an untrained model, and for random search with as
-            many solutions.
-        scratch_steps: its updates an instance.
-        scratch_rate: its rate.
-        limited: instances for the solvers that run until their time is up.
-        time_limit: their seconds an instance.
-        proven: instances whose optimal tour is proven.
-        proof_limit: seconds that a proof may take.
-    """
-
-    instances: int = 10_000
-    first: int = 1000
-    samples: int = 1280
-    temperature: float = 1.0
-    perturbation: float = 1.0
-    active: int = 50
-    active_steps: int = 200
-    active_batch: int = 0
-    learning_rate: float = 1e-5
-    scratch: int = 5
-    scratch_steps: int = 1000
-    scratch_rate: float = 1e-3
-    limited: int = 100
-    time_limit: float = 0.5
-    proven: int = 0
-    proof_limit: float = 60.0
+Solve = Callable[[Part, int], "Found"]  # (part, seed)
 
 
 class Method(NamedTuple):
-    """What a method reaches on instances.
+    """A method of chapter 2.
 
     Attributes:
-        first: how many of the first instances it is asked to take.
-        solve: the method.
-        how: its settings in words, for the record.
+        make: `(config) -> solve`, where `solve(part, seed)` finds a solution of each instance.
+        fields: of a config, with their values; None depends on the model.
+        instances: how many it solves, where nothing else is asked for.
+        part: how many of them between two entries of the journal; 0 leaves it to the device.
+        problems: that it is for.
+        paper: fields at the thesis's budget, by the task's name.
     """
 
-    first: int
-    solve: Callable[[np.ndarray], Reached]
-    how: str = ""
+    make: Callable[[ConfigDict], Solve]
+    fields: Mapping[str, Any] = {}
+    instances: int = 1000
+    part: int = 100
+    problems: tuple[str, ...] = ("tsp",)
+    paper: Callable[[str], Mapping[str, Any]] = lambda task: {}
 
 
-def task(name: str, config: dict[str, Any]) -> Task:
-    """The task of a name such as "tsp20", for a model that was trained by a config.
+class Trained(NamedTuple):
+    """A model, ready to search with: its name, its run's config, the items it was trained on."""
+
+    name: str
+    config: dict[str, Any]
+    items: int
+    model: Model
+
+
+def trained(config: ConfigDict) -> list[Trained]:
+    """Loads the models that a config names.
 
     Raises:
-        ValueError: no such name, or the model was trained for another problem.
+        UserError: one is not there, or is of another problem.
     """
-    match = re.fullmatch(r"(tsp|knap)(\d{1,4})", name)
-    if match is None or int(match[2]) < 1:
-        raise ValueError(f"TASK: expected tspN or knapN, such as tsp20; got {name!r}")
-    kind, items = match[1], int(match[2])
-    if kind == "tsp" and items < 2:
-        raise ValueError(f"TASK: expected two cities or more, got {name!r}")
-    trained = config.get("experiment")
-    if trained != {"tsp": "nco_tsp", "knap": "nco_knapsack"}[kind]:
-        raise ValueError(f"--model: expected one trained for {kind}, got one of {trained}")
-    if kind == "tsp":
-        return Task(name, solution_search.tsp.problem, items, "tour_length", -1)
-    if items != config["num_items"]:
-        raise ValueError(f"TASK: expected knap{config['num_items']}, as in training; got {name!r}")
-    capacity, stop_rule = config["capacity"], config["stop_rule"]
-    problem = solution_search.knapsack.problem(capacity, stop_rule=stop_rule)
-    return Task(name, problem, items, "value", 1, capacity, stop_rule)
+    from experiments.nco import decoding, problems
+    from experiments.runner import pretrained
+
+    kind, found = problems.PROBLEMS[config.problem], []
+    for name in config.models:
+        try:
+            loaded = pretrained.load(name)
+            model = decoding.of(loaded, name, perturbation=config.get("perturbation"))
+        except (LookupError, ValueError) as error:
+            raise UserError(f"models: {error}") from error
+        known = loaded.config
+        if known["experiment"] != kind.experiment:
+            raise ConfigError("models", f"models of {kind.experiment}", known["experiment"])
+        items = known.get(kind.size, config.get("size", 1))
+        if kind.task == "knap":  # the network reads neither: it knows those that it has seen
+            seen = {"size": items, "capacity": known["capacity"], "stop_rule": known["stop_rule"]}
+            for key, value in seen.items():
+                if config[key] != value:
+                    raise ConfigError(key, f"{value}, as in training", config[key])
+        if config.get("scratch"):
+            model = decoding.untrained(model, known["model"])
+        found.append(Trained(name, known, items, model))
+    if not found:
+        raise ConfigError("models", "at least one", ())
+    return found
 
 
-def task_of(config: dict[str, Any]) -> Task:
-    """The task that a model was trained for.
+def _network(search: Callable[..., Found]) -> Callable[[ConfigDict], Solve]:
+    """A method of one network, the one trained on the nearest number of items."""
 
-    Raises:
-        ValueError: it is no model of chapter 2.
-    """
-    kinds = {"nco_tsp": ("tsp", "cities"), "nco_knapsack": ("knap", "num_items")}
-    if config.get("experiment") not in kinds:
-        raise ValueError(f"expected a model of tours or knapsacks, got {config.get('experiment')}")
-    kind, size = kinds[config["experiment"]]
-    return task(f"{kind}{config[size]}", config)
+    def make(config: ConfigDict) -> Solve:
+        models = trained(config)
+        if len(models) > 1 and "folder" not in config:
+            raise ConfigError("models", "one model", tuple(config.models))
+
+        def solve(part: Part, seed: int) -> Found:
+            items = part.inputs.shape[1]
+            nearest = min(models, key=lambda each: abs(each.items - items))
+            return search(config, nearest, part.inputs, seed)
+
+        return solve
+
+    return make
 
 
-def learned(
-    task: Task, loaded: Sequence[pretrained.Pretrained], options: Options
-) -> dict[str, Method]:
-    """The network's methods. More than one model makes the ensemble's row too.
+def _greedy(config: ConfigDict, one: Trained, inputs: np.ndarray, seed: int) -> Found:
+    from experiments.nco import decoding
 
-    Raises:
-        ValueError: the models are not of one shape.
-    """
-    model = solution_search.of(loaded[0], "--model")
-    noisy = solution_search.of(loaded[0], "--model", perturbation=options.perturbation)
-    uniform = Model(search.uniform_policy(task.problem), (), "random", task.problem)
-    draw = functools.partial(
-        solution_search.best_of_samples,
-        num_samples=options.samples,
-        temperature=options.temperature,
+    return decoding.greedy(one.model, inputs)
+
+
+def _sample(config: ConfigDict, one: Trained, inputs: np.ndarray, seed: int) -> Found:
+    from experiments.nco import decoding
+
+    best = decoding.settings(one.name, one.config, inputs.shape[1]).temperature
+    return decoding.best_of_samples(
+        one.model,
+        inputs,
+        num_samples=config.samples,
+        temperature=best if config.temperature is None else config.temperature,
+        seed=seed,
     )
 
-    def active(model: Model, steps: int, rate: float) -> tuple[Callable[[np.ndarray], Found], str]:
-        run = functools.partial(solution_search.active_search, at_once=options.active_batch)
-        return (
-            lambda x: run(model, x, steps=steps, learning_rate=rate),
-            f"{steps} updates of 128 samples, rate {rate:g}",
-        )
 
-    many = 128 * options.scratch_steps
-    untrained = _untrained(loaded[0], model)
-    methods: dict[str, tuple[int, Callable[[np.ndarray], Found], str]] = {
-        "greedy": (options.instances, functools.partial(solution_search.greedy, model), ""),
-        f"sample{options.samples}": (
-            options.first,
-            functools.partial(draw, model),
-            f"{options.samples} samples, T = {options.temperature:g}",
-        ),
-        f"perturbed{options.samples}": (
-            options.first,
-            functools.partial(draw, noisy),
-            f"{options.samples} solutions, deviation {options.perturbation:g}",
-        ),
-        "active": (
-            options.active,
-            *active(model, options.active_steps, options.learning_rate),
-        ),
-        "active_scratch": (
-            options.scratch,
-            *active(untrained, options.scratch_steps, options.scratch_rate),
-        ),
-        "random": (
-            options.scratch,
-            lambda x: solution_search.best_of_samples(
-                uniform, x, num_samples=many, temperature=1.0
+def _active(config: ConfigDict, one: Trained, inputs: np.ndarray, seed: int) -> Found:
+    from experiments.nco import decoding
+
+    rate = decoding.settings(one.name, one.config, inputs.shape[1]).learning_rate
+    rate *= 100 if config.scratch else 1  # training's first rate, in the thesis
+    return decoding.active_search(
+        one.model,
+        inputs,
+        steps=config.steps_each,
+        batch=BATCH,
+        learning_rate=rate if config.learning_rate is None else config.learning_rate,
+        seed=seed,
+        at_once=config.part,
+    )
+
+
+def _ensemble(config: ConfigDict) -> Solve:
+    """The best of all models' greedy solutions."""
+    import jax
+
+    from experiments.nco import decoding
+
+    models = trained(config)
+    shapes = [
+        (each.config["model"], jax.tree.map(np.shape, each.model.params)) for each in models
+    ]
+    if any(shape != shapes[0] for shape in shapes):
+        raise UserError("models: expected models with the same settings and shapes")
+    stacked = jax.tree.map(lambda *x: np.stack(x), *[each.model.params for each in models])
+    return lambda part, seed: decoding.greedy_ensemble(models[0].model, stacked, part.inputs)
+
+
+def _random(config: ConfigDict) -> Solve:
+    """As many solutions, each chosen uniformly."""
+    from experiments.nco import decoding, problems
+    from nco.search import uniform_policy
+
+    problem = problems.PROBLEMS[config.problem].problem(config)
+    model = decoding.Model(uniform_policy(problem), (), "random", problem)
+    options = {"num_samples": config.samples, "temperature": 1.0}
+    return lambda part, seed: decoding.best_of_samples(model, part.inputs, seed=seed, **options)
+
+
+def _solver(
+    tours: Callable[..., np.ndarray] | None = None,
+    items: Callable[..., np.ndarray] | None = None,
+    **options: str,
+) -> Callable[[ConfigDict], Solve]:
+    """A solver of tours, of knapsacks, or one of each; options take the value of a field."""
+
+    def make(config: ConfigDict) -> Solve:
+        given = {name: config[field] for name, field in options.items()}
+
+        def solve(part: Part, seed: int) -> Found:
+            from experiments.nco.decoding import Found
+
+            if config.problem == "knapsack":
+                assert items is not None
+                chosen, seconds = solver_pool.fill_many(items, part.inputs, config.capacity)
+                return Found(chosen, seconds, 0.0)
+            assert tours is not None
+            inputs = part.inputs if part.matrices is None else None
+            solver = functools.partial(tours, **given)
+            found = solver_pool.solve_many(solver, inputs, matrices=part.matrices, processes=1)
+            return Found(found.tours, found.seconds, 0.0)
+
+        return solve
+
+    return make
+
+
+def _scratch_steps(task: str) -> int:
+    return SCRATCH_STEPS.get(task, SCRATCH_STEPS[""])
+
+
+def _drawn(task: str) -> dict[str, int]:
+    return {"samples": SAMPLES if task.startswith("tsp") else 1280}
+
+
+_BOTH = ("tsp", "knapsack")
+_ACTIVE = {"models": (), "learning_rate": None, "curve": ()}
+METHODS: Mapping[str, Method] = {
+    "greedy": Method(_network(_greedy), {"models": ()}, 10_000, 2000, _BOTH),
+    "ensemble": Method(_ensemble, {"models": ()}, 10_000, 2000, _BOTH),
+    "sample": Method(
+        _network(_sample),
+        {"models": (), "samples": 1280, "temperature": None, "curve": ()},
+        problems=_BOTH,
+        paper=_drawn,
+    ),
+    "perturbed": Method(
+        _network(_sample),
+        {"models": (), "samples": 1280, "temperature": 1.0, "perturbation": 1.0},
+        problems=_BOTH,
+        paper=_drawn,
+    ),
+    "active": Method(
+        _network(_active),
+        _ACTIVE | {"steps_each": 200, "scratch": False},
+        *(50, 0, _BOTH),
+        paper=lambda task: {"steps_each": ACTIVE_STEPS},
+    ),
+    "active_scratch": Method(
+        _network(_active),
+        _ACTIVE | {"steps_each": 1000, "scratch": True},
+        *(5, 0, _BOTH),
+        paper=lambda task: {"steps_each": _scratch_steps(task)},
+    ),
+    "random": Method(
+        _random,
+        {"samples": BATCH * 1000},
+        *(5, 100, _BOTH),
+        paper=lambda task: {"samples": BATCH * _scratch_steps(task)},
+    ),
+    "optimal": Method(
+        _solver(solver_pool.near_optimal, knapsack_solvers.exact), problems=_BOTH
+    ),
+    "christofides": Method(_solver(solvers.christofides)),
+    "or_tools": Method(_solver(solvers.or_tools)),
+    **{
+        f"or_tools_{name}": Method(
+            _solver(
+                functools.partial(solvers.or_tools, metaheuristic=name), time_limit_s="time_limit"
             ),
-            f"{many} samples",
-        ),
-    }
-    if len(loaded) > 1:
-        kinds = [
-            (each.config["experiment"], each.config["model"], jax.tree.map(np.shape, each.params))
-            for each in loaded
-        ]
-        if any(kind != kinds[0] for kind in kinds):
-            raise ValueError("--ensemble: expected models with the same settings and shapes")
-        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *[m.params for m in loaded])
-        ensemble = functools.partial(solution_search.greedy_ensemble, model, stacked)
-        methods[f"greedy@{len(loaded)}"] = (options.instances, ensemble, f"{len(loaded)} models")
-
-    def reached(solve: Callable[[np.ndarray], Found], x: np.ndarray) -> Reached:
-        found = solve(x)
-        values = score(task, x, found.actions)
-        return Reached(values, found.seconds, found.actions, found.together)
-
-    return {
-        name: Method(first, functools.partial(reached, solve), how)
-        for name, (first, solve, how) in methods.items()
-    }
-
-
-def _untrained(loaded: pretrained.Pretrained, model: Model) -> Model:
-    """The same network before training: its config's start, by seed 0."""
-    settings = loaded.config["model"]
-    params = pointer.init(
-        jax.random.key(0),
-        input_dim=model.problem.input_dim,
-        embed=settings["embed"],
-        hidden=settings["hidden"],
-        scale=settings["scale"] or None,
-    )
-    return model._replace(params=params, name="untrained")
-
-
-def baselines(task: Task, options: Options) -> dict[str, Method]:
-    """The solvers; the first one, "optimal", is what gaps are measured against."""
-    if task.sign > 0:
-        return {
-            name: Method(
-                options.first if name == "dynamic_programming" else options.instances,
-                functools.partial(_fill, solver, task.capacity),
-            )
-            for name, solver in (
-                nco_knapsack.SOLVERS | {"dynamic_programming": knapsack_solvers.dynamic_programming}
-            ).items()
-        }
-    methods = {
-        "optimal": Method(options.first, functools.partial(_tour, solver_pool.near_optimal)),
-        "christofides": Method(options.first, functools.partial(_tour, solvers.christofides)),
-        "or_tools": Method(options.first, functools.partial(_tour, solvers.or_tools)),
-    }
-    proof = functools.partial(solvers.exact, time_limit_s=options.proof_limit)
-    methods["proven"] = Method(options.proven, functools.partial(_tour, proof))
-    for heuristic in METAHEURISTICS:
-        solver = functools.partial(
-            solvers.or_tools, metaheuristic=heuristic, time_limit_s=options.time_limit
+            {"time_limit": 0.5},
+            instances=100,
         )
-        methods[f"or_tools_{heuristic}"] = Method(
-            options.limited, functools.partial(_tour, solver), f"{options.time_limit:g} s"
+        for name in METAHEURISTICS
+    },
+    "proven": Method(
+        _solver(solvers.exact, time_limit_s="proof_limit"), {"proof_limit": 60.0}, 10, 1
+    ),
+    **{
+        name: Method(_solver(None, solver), problems=("knapsack",))
+        for name, solver in (
+            ("dynamic_programming", knapsack_solvers.dynamic_programming),
+            ("skip_greedy", knapsack_solvers.ratio_greedy),
+            ("stop_greedy", functools.partial(knapsack_solvers.ratio_greedy, skip=False)),
         )
-    return methods
+    },
+}  # fmt: skip
 
 
-def _tour(solver: Callable[..., np.ndarray], instances: np.ndarray) -> Reached:
-    found = solver_pool.solve_many(solver, instances)
-    return Reached(found.lengths, found.seconds, found.tours)
+def _positive(key: str) -> Callable[[ConfigDict], object]:
+    return lambda config: config[key] is None or check_float(config, key, positive=True)
 
 
-def _fill(solver: Callable[..., np.ndarray], capacity: float, instances: np.ndarray) -> Reached:
-    return Reached(*nco_knapsack.fill(solver, instances, capacity))
+def _whole(key: str) -> Callable[[ConfigDict], object]:
+    return lambda config: check_int(config, key, low=1)
 
 
-def score(task: Task, instances: np.ndarray, actions: np.ndarray) -> np.ndarray:
-    """Tour lengths or values, in float64."""
-    if task.sign > 0:
-        stop_at = task.capacity if task.stop_rule else None
-        return nco_knapsack.values(instances, actions, stop_at)
-    return nco_tsp.lengths(instances, actions)
+def _counts(config: ConfigDict) -> None:
+    counts: Sequence[Any] = tuple(config.curve)
+    if not all(isinstance(count, int) and count > 0 for count in counts):
+        raise ConfigError("curve", "numbers of solutions", counts)
 
 
-def gap_percent(task: Task, reached: np.ndarray, best: np.ndarray) -> np.ndarray:
-    """How much worse than the optimum of the same instances, in percent of it."""
-    count = min(len(best), len(reached))
-    worse = task.sign * (best[:count] - reached[:count])
-    return 100 * worse / np.where(best[:count] > 0, best[:count], 1.0)  # 0 where both are
+CHECKS: Mapping[str, Callable[[ConfigDict], object]] = {
+    **{key: _whole(key) for key in ("samples", "steps_each")},
+    **{
+        key: _positive(key)
+        for key in ("temperature", "perturbation", "learning_rate", "time_limit", "proof_limit")
+    },
+    "curve": _counts,
+}

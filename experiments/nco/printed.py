@@ -4,8 +4,8 @@ Two of the cells are only quoted there. What stands in for what is in no registr
 the cell: near-optimal tours (fast-tsp) for LK-H, proven ones (CP-SAT) for Concorde, OR-Tools'
 branch and bound for MinKnap and ExpKnap too, greedy@k for greedy@16. fast-tsp runs until its time
 is up, so that its seconds are a budget, not a need. "Optimal" knapsacks are by dynamic programming,
-as in the seed, on weights that are rounded up to a 100,000th of the capacity; the optima are those
-of OR-Tools. The greedy rule that skips what does not fit is ours: the seed's stops there.
+as in the thesis, on weights that are rounded up to a 100,000th of the capacity; the optima are those
+of OR-Tools. The greedy rule that skips what does not fit is ours: the thesis's stops there.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ class Column(NamedTuple):
     """A column of a table.
 
     Attributes:
-        title: of the seed.
-        method: a regular expression for the method's name in a row of tsp.json or knapsack.json.
-        cells: the seed's figures by row; `None` where it has none.
-        ours: what stands here for the seed's method, where that is another.
+        title: of the thesis.
+        method: a regular expression for the method's name in a cell of nco/tsp or nco/knapsack.
+        cells: the thesis's figures by row; `None` where it has none.
+        ours: what stands here for the thesis's method, where that is another.
     """
 
     title: str
@@ -33,7 +33,7 @@ class Column(NamedTuple):
 
 
 class Printed(NamedTuple):
-    """A table as the seed prints it: its rows' names, the metric of its cells, its columns."""
+    """A table as the thesis prints it: its rows' names, the metric of its cells, its columns."""
 
     rows: tuple[str, ...]
     metric: str
@@ -84,9 +84,9 @@ PRINTED = {
 
 
 def printed(name: str, metric: str) -> tuple[float | None, str]:
-    """The seed's figure for a row such as ("tsp20-greedy", "tour_length"), and its source.
+    """The thesis's figure for a row such as ("tsp20-greedy", "tour_length"), and its source.
 
-    Returns `(None, "")` where the seed has none.
+    Returns `(None, "")` where the thesis has none.
     """
     task, _, method = name.partition("-")
     for title, table in PRINTED.items():

@@ -1,4 +1,4 @@
-"""Runs a solver of `nco.solvers` on many instances, in a pool of processes."""
+"""Runs a solver on many instances: of tours, in a pool of processes, or of knapsacks."""
 
 from __future__ import annotations
 
@@ -81,6 +81,26 @@ def solve_many(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def fill_many(
+    solver: Callable[..., np.ndarray], instances: np.ndarray, capacity: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Runs a solver of `nco.knapsack_solvers` on many instances.
+
+    Returns:
+        What it takes, int32 `[instances, items]` with -1 behind the last, and its seconds, float64
+        `[instances]`.
+    """
+    wide = instances.astype(np.float64)
+    actions, seconds = np.full(wide.shape[:2], -1, np.int32), np.zeros(len(wide))
+    solver(*wide[0].T, capacity)  # imports what it needs
+    for index, items in enumerate(wide):
+        start = time.perf_counter()
+        taken = np.flatnonzero(solver(*items.T, capacity))
+        seconds[index] = time.perf_counter() - start
+        actions[index, : len(taken)] = taken
+    return actions, seconds
 
 
 def _warm_up(solver: Callable[..., np.ndarray], key: str) -> None:

@@ -1,271 +1,404 @@
-"""Every method of chapter 2 on the field's public instances, from a trained model, into results/.
+"""The tables of chapter 2 as runs of `nco/solve`: public instances, studies, the thesis's tables.
 
-    python -m experiments.nco.tables tsp20 --model nco/tsp20 --cpu_devices 2
-    python -m experiments.nco.tables knap50 --model nco/knap50 --methods greedy,active --active 20
-    python -m experiments.nco.tables tsp50 --model nco/tsp50 --ensemble runs/a runs/b --dry_run
-    python -m experiments.nco.tables tsp50 --model runs/paper50 --paper   # the seed's budgets
+    python -m experiments.report --fill nco/tsp --only 'tsp20-*' --jobs 2
+    python -m experiments.report --fill nco/tsp --only tsp20-greedy --config.models=runs/mine
+    python -m experiments.report --fill nco/paper --list
 
-Writes `experiments/results/nco/tsp.json` or `knapsack.json`: for each method the mean over
-instances with its 95% interval, `gap_percent` to the optimum of the same instances (TSP:
-near-optimal tours), and `instance_seconds`, without the time to compile. How many instances a
-method takes, always the first ones, is its row's n. The seed's figures stand beside them as
-references, though it measured on instances that were never published: compare gaps.
+Tables: tsp and knapsack (every method on the field's public instances), tables (2.2 to 2.4 of the
+thesis cell by cell, from the same runs), paper (all of their cells at the thesis's budgets), ratios
+(figure 2.3), temperature (T* of sampling, by grid search on validation instances), budget (quality
+and seconds by solutions considered), sizes (instances of other sizes than in training), tsplib.
 
-Methods: greedy, sampleK (the best of K), perturbedK (the best of K greedy solutions under noise),
-greedy@k (the best of k models), active (Active Search from the model), active_scratch (from an
-untrained one), random (as many solutions as active_scratch); for tours optimal, christofides,
-or_tools, or_tools with simulated_annealing, tabu_search and guided_local_search, which run until
-their time limit, and proven (OR-Tools' CP-SAT, where --proven asks for it); for knapsacks optimal
-(OR-Tools' branch and bound), dynamic_programming (on weights that are rounded up), skip_greedy and
-stop_greedy.
+How many instances a method takes, always the first ones, is its row's n. A gap is to "optimal" on
+the same instances: near-optimal tours, exact knapsacks. The thesis measured on instances that were
+never published: compare gaps.
 
---paper searches as long as the seed did, by the paper preset's finish.samples, active_steps and
-scratch_steps: 1,280,000 samples, 10,000 updates from a trained model, 100,000 (200,000 at 100
-cities, 5,000 for knapsacks) from an untrained one. That is for accelerators.
+Three kinds of cells need networks that are not shipped: `tsp20-demo-*` four of `nco/tsp:20,demo`
+with seeds 0 to 3 in runs/e0 to runs/e3, `tsp20-paper-*` one of `nco/tsp:20,paper` after 2,000
+updates in runs/paper20, `tsp20-supervised-*` one of `nco/supervised:20,cpu` in runs/sup20.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
-import shlex
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, NoReturn
+from collections.abc import Mapping
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from experiments.nco import decoding as solution_search
-from experiments.nco import methods as nco_methods
-from experiments.nco import printed as seed_tables
-from experiments.nco import training as pointer_training
-from experiments.nco.methods import Method, Options, Task
-from experiments.report import rows as result_rows
-from experiments.report import table as results_table
-from experiments.report.interval import mean_interval
-from experiments.runner import config as configs
-from experiments.runner import pretrained
-from experiments.runner.checks import ConfigError
-from experiments.runner.distributed import make_cpu_devices
-
-TITLES = {
-    "tsp": "Tours of the public instances: the pointer network and its baselines",
-    "knapsack": "Knapsacks of the public instances: the pointer network and its baselines",
-}
-HELP = {
-    "instances": "instances for greedy decoding and the cheap baselines",
-    "first": "instances for sampling and the solvers",
-    "samples": "solutions an instance, the best kept",
-    "temperature": "of sampling",
-    "perturbation": "noise, in nats, under which greedy decoding is repeated",
-    "active": "instances for Active Search from the model",
-    "active_steps": "its updates, of 128 samples each",
-    "active_batch": "instances that a device searches at once",
-    "learning_rate": "its learning rate",
-    "scratch": "instances for Active Search from an untrained model, and for random search",
-    "scratch_steps": "updates of the former, and as many solutions of the latter",
-    "scratch_rate": "its learning rate",
-    "limited": "instances for the solvers with a time limit",
-    "time_limit": "their limit in seconds",
-    "proven": "instances for tours that are proven optimal: seconds to minutes each from 50 cities",
-    "proof_limit": "seconds that a proof may take",
-}
-COUNTS = ("instances", "first", "active", "scratch", "limited", "proven")  # of instances
-MAY_BE_NONE = ("active", "active_batch", "scratch", "limited", "proven")
-PAPER = ("samples", "active_steps", "scratch_steps")  # what --paper reads of the paper preset
-UNSAID = {
-    "samples": f"{Options().samples:,}",
-    "active_steps": str(Options().active_steps),
-    "active_batch": "one on a CPU, on others what takes some 3 GiB",
-    "scratch_steps": f"{Options().scratch_steps:,}",
-    "temperature": "the T* recorded for this model, or its finish.temperature",
-    "learning_rate": "the model's finish.search_rate, or 1e-5",
-    "scratch_rate": "100 times learning_rate",
-}
+from experiments.nco import figures
+from experiments.nco.config import CAPACITY
+from experiments.nco.methods import BATCH, METAHEURISTICS
+from experiments.nco.printed import PRINTED, Column, Printed, printed, source
+from experiments.nco.problems import PROBLEMS, Kind, gap_percent
+from experiments.nco.solve import file_rows, reached, rows
+from experiments.report.interval import Interval, mean_interval
+from experiments.report.rows import Row
+from experiments.report.sweep import Cell, Table, Workdirs
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what was wrong, on exit code 2."""
+    """Until the commands of mpl and search have `experiments.runner.command.Parser`."""
 
     def error(self, message: str) -> NoReturn:
         print(f"error: {message}\nTry --help.", file=sys.stderr)
         raise SystemExit(2)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns the exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    flags = parse(words)
-    start = time.monotonic()
-    group = "tsp" if flags.found.sign < 0 else "knapsack"
-    path = results_table.table_path(f"nco/{group}")
-    if not (flags.dry_run or flags.replace) and (taken := _of_others(path, flags)):
-        others = ", ".join(taken.values())
-        print(
-            f"error: --model: {path.name} holds rows {', '.join(taken)} of {others}, not of "
-            f"{flags.model}; --label NAME calls yours TASK-NAME-METHOD, --replace drops those",
-            file=sys.stderr,
-        )
-        return 2
-    command = shlex.join(["python", "-m", "experiments.nco.tables", *words])
-    count, failed = 0, []
-    for name, made in measure(flags.found, flags.methods, flags.optimal, flags.label):
-        if isinstance(made, Exception):
-            failed.append(f"{name}: {made}")
-            continue
-        rows = [
-            result_rows.row(
-                **row, command=command, config=f"model {flags.model}{how}", seconds=seconds
-            )
-            for row, how, seconds in made
-        ]
-        count += len(rows)
-        if not flags.dry_run:  # after each method: what was measured stays
-            results_table.write_table(path, TITLES[group], rows)
-    print(f"{count} rows in {time.monotonic() - start:.0f} s")
-    if not flags.dry_run:
-        print(f"wrote {path}; the README files follow by: python -m experiments.report --tables")
-    for line in failed:
-        print(f"failed: {line}", file=sys.stderr)
-    return 1 if failed else 0
+def _cell(task: str, method: str, count: int, preset: str = "cpu", **changes: Any) -> Cell:
+    """A method on the first instances of a task; all but the optimum need that for their gap."""
+    needs = () if method == "optimal" else (f"{task}-optimal",)
+    size = {} if task == "tsplib" else {"instances": count}
+    return Cell(f"nco/solve:{task}-{method},{preset}", size | changes, needs=needs)
 
 
-def _of_others(path: Path, flags: argparse.Namespace) -> dict[str, str]:
-    """Recorded rows that these methods would replace though another model made them, and it."""
-    if not path.exists():
-        return {}
-    prefix = f"{flags.found.name}-{flags.label}-" if flags.label else f"{flags.found.name}-"
-    learned = [f"{prefix}{name}" for name in flags.methods if name in flags.learned]
-    made = {
-        row["name"]: row["config"].split(",")[0].removeprefix("model ")
-        for row in results_table.read_table(path).rows
-        if row["name"] in learned
+def _named(task: str, cells: Mapping[str, tuple[Any, ...]]) -> dict[str, Cell]:
+    """Cells of a task from (method, instances, fields), by TASK-NAME."""
+    return {
+        f"{task}-{name}": _cell(task, method, count, **(more[0] if more else {}))
+        for name, (method, count, *more) in cells.items()
     }
-    return {name: model for name, model in made.items() if model != str(flags.model)}
 
 
-def parse(words: Sequence[str]) -> argparse.Namespace:
-    """Reads the command line, loads the models, and finds the methods that were asked for."""
-    parser = Parser(
-        prog="python -m experiments.nco.tables",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+def _solvers(first: int, limited: int, seconds: float) -> dict[str, tuple[Any, ...]]:
+    """The solvers of tours; those that run until their time limit solve fewer instances."""
+    return {
+        "optimal": ("optimal", first),
+        "christofides": ("christofides", min(first, 1000)),
+        "or_tools": ("or_tools", min(first, 1000)),
+    } | {
+        f"or_tools_{name}": (f"or_tools_{name}", limited, {"time_limit": seconds})
+        for name in (METAHEURISTICS if limited else ())
+    }
+
+
+_DEMO = {"models": ",".join(f"runs/e{seed}" for seed in range(4))}
+TSP: Mapping[str, Cell] = (
+    _named(
+        "tsp20",
+        _solvers(2000, 100, 0.5)
+        | {
+            "greedy": ("greedy", 10_000),
+            "sample1280": ("sample", 2000, {"temperature": 2.5}),
+            "perturbed1280": ("perturbed", 1000),
+            "active": ("active", 50),
+            "active_scratch": ("active_scratch", 5),
+            "random": ("random", 5),
+            "demo-greedy": ("greedy", 10_000, {"models": "runs/e0"}),
+            "demo-greedy@4": ("ensemble", 10_000, _DEMO),
+            "demo-sample1280": ("sample", 1000, {"models": "runs/e0", "temperature": 1.0}),
+            "paper-greedy": ("greedy", 10_000, {"models": "runs/paper20"}),
+            "paper-sample1280": ("sample", 1000, {"models": "runs/paper20", "temperature": 2.0}),
+            "supervised-greedy": ("greedy", 10_000, {"models": "runs/sup20"}),
+            "supervised-sample1280": ("sample", 500, {"models": "runs/sup20", "temperature": 1.0}),
+            "proven": ("proven", 10),
+        },
     )
-    add = parser.add_argument
-    add("task", metavar="TASK", help="tsp20, tsp50, tsp100, knap50, knap100, knap200 (or any size)")
-    add("--model", required=True, help="a shipped name (nco/tsp20), a run's folder, or an .npz")
-    add("--ensemble", nargs="+", default=[], metavar="MODEL", help="more models, for greedy@k")
-    add("--methods", metavar="A,B", help="these only (all)")
-    add("--label", default="", metavar="L", help="rows are called TASK-L-METHOD: another recipe")
-    for name, default in Options._field_defaults.items():
-        shown = UNSAID.get(name, default)
-        said = None if name in UNSAID else default
-        text = f"{HELP[name]} ({shown})"
-        add(f"--{name}", type=type(default), default=said, metavar="N", help=text)
-    add("--paper", action="store_true", help="as many samples and updates as the seed's")
-    add("--cpu_devices", type=int, metavar="N", help="split instances over N cores")
-    add("--replace", action="store_true", help="replace rows that another model has made")
-    add("--dry_run", action="store_true", help="measure, write nothing; minutes, as without it")
-    flags = parser.parse_args(words)
-    if flags.label and not re.fullmatch(r"[a-z0-9_]+", flags.label):
-        parser.error(f"--label: expected a word in lower case, got {flags.label!r}")
-    try:
-        if flags.cpu_devices is not None:
-            make_cpu_devices(flags.cpu_devices)  # before anything else uses jax
-        loaded = [pretrained.load(name) for name in (flags.model, *flags.ensemble)]
-        flags.found = nco_methods.task(flags.task, loaded[0].config)
-        options = _options(parser, flags, loaded[0].config)
-        flags.label = flags.label or loaded[0].config.get("learning", "")
-        methods = nco_methods.baselines(flags.found, options)
-        flags.optimal = methods["optimal"]
-        learned = nco_methods.learned(flags.found, loaded, options)
-        methods |= learned
-        flags.learned = frozenset(learned) - {"active_scratch", "random"}  # theirs is no model's
-    except (LookupError, ValueError, OSError) as error:
-        parser.error(str(error))
-    asked = flags.methods.split(",") if flags.methods else list(methods)
-    if not set(asked) <= set(methods):
-        parser.error(f"--methods: expected some of {','.join(methods)}; got {flags.methods}")
-    flags.methods = {name: methods[name] for name in methods if name in asked}
-    return flags
+    | _named(
+        "tsp50",
+        _solvers(200, 30, 1.0)
+        | {
+            "greedy": ("greedy", 10_000),
+            "sample1280": ("sample", 200, {"temperature": 0.5}),
+            "perturbed1280": ("perturbed", 200),
+            "active": ("active", 10),
+            "active_scratch": ("active_scratch", 1),
+            "random": ("random", 1),
+            "proven": ("proven", 10),
+        },
+    )
+    | _named(
+        "tsp100",
+        _solvers(50, 0, 0.0)
+        | {
+            "greedy": ("greedy", 2000),
+            "sample1280": ("sample", 50, {"temperature": 0.2}),
+            "active": ("active", 1, {"steps_each": 100}),
+            "from50-greedy": ("greedy", 2000, {"models": "nco/tsp50"}),
+            "from50-sample1280": ("sample", 50, {"models": "nco/tsp50", "temperature": 0.5}),
+        },
+    )
+)
 
 
-def _options(parser: Parser, flags: argparse.Namespace, config: dict[str, Any]) -> Options:
-    """What was asked, with what depends on the model filled in."""
-    known = solution_search.settings(flags.model, config, flags.found.items)
-    unsaid = Options()._asdict() | known._asdict()
-    unsaid["scratch_rate"] = 100 * known.learning_rate  # training's first rate, in the seed
-    if flags.paper:
-        room = "tsp" if flags.found.sign < 0 else "knapsack"
-        try:
-            finish = configs.load(f"nco/{room}:{flags.found.items},paper").finish
-        except ConfigError:
-            parser.error(f"--paper: the seed has no budget for {flags.task}")
-        unsaid |= {name: finish[name] for name in PAPER if name in finish}
-    given = {name: getattr(flags, name) for name in Options._fields}
-    given = {name: unsaid[name] if value is None else value for name, value in given.items()}
-    for name, value in given.items():
-        counts = name in COUNTS
-        low = 0 if name in MAY_BE_NONE else 1 if counts else 1e-12
-        if not low <= value <= (10_000 if counts else 1e9):
-            interval = f"{low} to 10,000" if counts else "a positive number"
-            parser.error(f"--{name}: expected {interval}, got {value}")
-    return Options(**given)
+def _knapsacks(items: str, first: int, active: int, steps: int, scratch: int) -> dict[str, Cell]:
+    """The cells of KNAPN; Active Search takes fewer instances and, of many items, fewer updates."""
+    greedy = ("optimal", "skip_greedy", "stop_greedy", "greedy")
+    return _named(
+        f"knap{items}",
+        {name: (name, 10_000) for name in greedy}
+        | {
+            "dynamic_programming": ("dynamic_programming", first),
+            "sample1280": ("sample", first, {"temperature": 1.0}),
+            "perturbed1280": ("perturbed", first),
+            "active": ("active", active, {"steps_each": steps}),
+            "active_scratch": ("active_scratch", scratch, {"steps_each": 500}),
+            "random": ("random", scratch, {"samples": 500 * BATCH}),
+        },
+    )
 
 
-def measure(
-    task: Task, methods: dict[str, Method], optimal: Method, label: str = ""
-) -> Iterator[tuple[str, list[tuple[dict[str, Any], str, float]] | Exception]]:
-    """Yields each method's name with its rows, settings and seconds, or with why it failed."""
-    methods = {name: method for name, method in methods.items() if method.first}
-    most = max((method.first for method in methods.values()), default=1)
-    prefix = f"{task.name}-{label}-" if label else f"{task.name}-"
-    everything = pointer_training.public_instances(task.items, most)
-    start = time.monotonic()
-    best = optimal.solve(everything[: optimal.first])  # first, since all gaps need it
-    before = time.monotonic() - start
-    for name, method in methods.items():
-        start = time.monotonic()
-        try:
-            reached = best if name == "optimal" else method.solve(everything[: method.first])
-        except (RuntimeError, TimeoutError) as error:  # no solution, or no proof, in time
-            yield f"{prefix}{name}", error
-            continue
-        seconds = time.monotonic() - start + (before if name == "optimal" else 0.0)
-        value = mean_interval(reached.values)
-        gap = nco_methods.gap_percent(task, reached.values, best.values)
-        above = "" if name == "optimal" else f", gap {np.mean(gap):.3g}% (n={len(gap)})"
-        print(
-            f"{prefix}{name}: {value.value:.5g} (n={value.n}{above}, {seconds:.0f} s)", flush=True
-        )
-        figure, source = seed_tables.printed(f"{prefix}{name}", task.metric)
-        shared = {"name": f"{prefix}{name}", "unit": "instance"}
-        rows = [
-            shared | {"metric": task.metric, "value": value, "reference": figure, "source": source},
-            shared | {"metric": "instance_seconds"} | _seconds(reached.seconds, reached.together),
-        ]
-        if name != "optimal":
-            rows.append(shared | {"metric": "gap_percent", "value": mean_interval(gap)})
-        how = f", {method.how}" if method.how else ""
-        yield f"{prefix}{name}", [(row, how, seconds) for row in rows]
+KNAPSACK: Mapping[str, Cell] = (
+    _knapsacks("50", 200, 4, 200, 4)
+    | _knapsacks("100", 50, 1, 100, 2)
+    | _knapsacks("200", 50, 1, 100, 1)
+)
 
 
-def _seconds(seconds: np.ndarray, together: int) -> dict[str, Any]:
-    """Mean seconds an instance; its interval is over dispatches, which share theirs equally.
+def _kind(task: str) -> Kind:
+    return next(kind for kind in PROBLEMS.values() if task.startswith(kind.task))
 
-    Args:
-        seconds: of each instance.
-        together: instances in a dispatch, the last one's perhaps fewer.
+
+def _with_gap(name: str, workdirs: Workdirs, best: str) -> list[Row]:
+    """A cell's rows, and the gap where the cell `best` is there and another one."""
+    known = reached(workdirs[best]) if best in workdirs and best != name else None
+    return rows(name, _kind(name), reached(workdirs[name]), known)
+
+
+def _rows(name: str, workdirs: Workdirs) -> list[Row]:
+    """Rows of TASK-METHOD, the thesis's figure beside its metric."""
+    made = _with_gap(name, workdirs, f"{name.partition('-')[0]}-optimal")
+    figure, where = printed(name, made[0]["metric"])
+    return [made[0] | {"reference": figure, "source": where}, *made[1:]]
+
+
+# Tables 2.2 to 2.4: cells of the tables above under the thesis's names.
+
+
+class _Printed(NamedTuple):
+    """A printed cell: where it stands, and the cell of `TSP` or `KNAPSACK` that fills it."""
+
+    title: str
+    table: Printed
+    column: Column
+    task: str
+    measured: str
+
+
+def printed_cells(known: Mapping[str, Cell]) -> dict[str, _Printed]:
+    """The cells of tables 2.2 to 2.4 that one of `known` fills, by their names."""
+    found = {}
+    for title, table in PRINTED.items():
+        for task in table.rows:
+            for column in table.columns:
+                pattern = re.compile(rf"{task}-{column.method}")
+                if not (fitting := [name for name in known if pattern.fullmatch(name)]):
+                    continue
+                name = f"{title[5:]} {task.upper()} {column.title}"
+                name += f" (here {column.ours})" if column.ours else ""
+                if "@" in fitting[-1]:  # as many models as there were
+                    name = re.sub(r"@\d+", f"@{fitting[-1].rpartition('@')[2]}", name)
+                found[name] = _Printed(title, table, column, task, fitting[-1])
+    return found
+
+
+CELLS: Mapping[str, _Printed] = printed_cells({**TSP, **KNAPSACK})
+
+
+def _optimum(cell: _Printed) -> str:
+    """The name of the cell that a printed cell's gap is to."""
+    wanted = (cell.title, cell.task, "optimal")
+    return next(n for n, c in CELLS.items() if (c.title, c.task, c.column.method) == wanted)
+
+
+def _printed_cell(cell: _Printed) -> Cell:
+    needs = {cell.measured: ()}.get(f"{cell.task}-optimal", (_optimum(cell),))
+    return {**TSP, **KNAPSACK}[cell.measured]._replace(needs=needs)
+
+
+def _printed_rows(name: str, workdirs: Workdirs) -> list[Row]:
+    cell = CELLS[name]
+    best, metric = _optimum(cell), cell.table.metric
+    known = reached(workdirs[best]) if best in workdirs and best != name else None
+    made = []
+    for row in rows(name, _kind(cell.task), reached(workdirs[name]), known):
+        figure = cell.column.cells[cell.table.rows.index(cell.task)]
+        if row["metric"] == metric:
+            where = "" if figure is None else source(cell.title, cell.column, cell.task)
+            made.append(row | {"reference": figure, "source": where})
+        elif row["metric"] == "gap_percent" and cell.title != "table2.3":  # a table of times
+            made.append(row)
+    return made
+
+
+def _paper() -> dict[str, Cell]:
+    """Every cell that the thesis prints, at its budgets, of networks of its recipe.
+
+    Networks of `nco/tsp:N,paper` in runs/tspN, and with seeds 0 to 15 in runs/tspN-0 to
+    runs/tspN-15; of `nco/knapsack:N,paper` in runs/knapN; of `nco/supervised:N,paper` in runs/supN.
     """
-    each = mean_interval(seconds[::together])
-    mean = float(seconds.mean())  # dispatches have different sizes
-    low, high = max(0.0, mean - (each.value - each.low)), mean + (each.high - each.value)
-    unit = "round" if together > 1 else "instance"
-    return {"value": mean, "low": low, "high": high, "n": each.n, "unit": unit}
+    cells = {}
+    for table in PRINTED.values():
+        for task in table.rows:
+            cells[f"{task}-optimal"] = _cell(task, "optimal", 1000, "paper")
+            for column in table.columns:
+                name = column.method.replace(r"sample\d+", "sample").replace(r"\d+", "16")
+                models = {"models": f"runs/{task}"}
+                if name == "supervised-greedy":
+                    models = {"models": f"runs/sup{task[3:]}"}
+                if name == "greedy@16":
+                    models = {"models": ",".join(f"runs/{task}-{seed}" for seed in range(16))}
+                method = {"greedy@16": "ensemble"}.get(name, name.rpartition("-")[2])
+                if method not in ("greedy", "ensemble", "sample", "active", "active_scratch"):
+                    models = {}
+                cells[f"{task}-{name}"] = _cell(task, method, 1000, "paper", **models)
+    return cells
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+# Figure 2.3 and the studies.
+
+_COMPARED = {
+    "optimal": ("optimal", {}),
+    "christofides": ("christofides", {}),
+    "or_tools": ("or_tools", {}),
+    "greedy": ("greedy", {}),
+    "sample1280": ("sample", {"temperature": 2.5}),
+    "active": ("active", {"steps_each": 100}),
+}
+RATIOS = {
+    f"tsp20-{name}": _cell("tsp20", method, 100, **changes)
+    for name, (method, changes) in _COMPARED.items()
+}
+
+
+def _ratio_rows(name: str, workdirs: Workdirs) -> list[Row]:
+    ratio = figures.ratios(name, workdirs)
+    if ratio is None:
+        return []
+    optimal = mean_interval((ratio < 1 + 1e-4).astype(float))
+    shared = {"name": name, "unit": "instance"}
+    return [
+        shared | {"metric": "optimal_fraction"} | optimal._asdict(),
+        shared | {"metric": "ratio"} | mean_interval(ratio)._asdict(),
+    ]
+
+
+_GRIDS = {
+    "tsp20": (200, 1280, (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)),
+    "tsp50": (100, 640, (0.4, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)),
+    "tsp100": (30, 640, (0.2, 0.3, 0.5, 0.75, 1.0)),
+}
+STARS = {"tsp20": 2.0, "tsp50": 2.2, "tsp100": 1.5}  # Pham 2021, section 2.5.1
+
+
+def _grid(task: str) -> dict[str, Cell]:
+    """A cell a temperature, and T*, which is the best of them and has no run of its own."""
+    count, samples, grid = _GRIDS[task]
+    cells = {f"{task}-optimal": _cell(task, "optimal", count, validation=True)}
+    drawn = {"validation": True, "models": f"nco/{task}", "samples": samples}
+    for value in grid:
+        cells[f"{task}-T{value:g}"] = _cell(task, "sample", count, temperature=value, **drawn)
+    last = list(cells)[-1]
+    return cells | {f"{task}-T*": cells[last]._replace(needs=tuple(cells))}
+
+
+TEMPERATURES = {name: cell for task in _GRIDS for name, cell in _grid(task).items()}
+
+
+def _temperature_rows(name: str, workdirs: Workdirs) -> list[Row]:
+    task, _, what = name.partition("-")
+    best = f"{task}-optimal"
+    if what != "T*":
+        found = _with_gap(name, workdirs, best) if what != "optimal" else []
+        return [row for row in found if row["metric"] != "instance_seconds"]
+    grid = {f"{task}-T{value:g}": value for value in _GRIDS[task][2]}
+    if not {best, *grid} <= set(workdirs):
+        return []
+    kind, optimum = _kind(task), reached(workdirs[best]).values
+    gaps = {
+        value: float(gap_percent(kind, reached(workdirs[each]).values, optimum).mean())
+        for each, value in grid.items()
+    }
+    row = {"name": name, "metric": "temperature", "value": min(gaps, key=lambda t: gaps[t])}
+    return [row | {"reference": STARS[task], "source": "Pham 2021, section 2.5.1"}]
+
+
+_MARKS = tuple(BATCH * each for each in (1, 2, 5, 10, 20, 50, 100, 200))
+BUDGET = {
+    "tsp20-optimal": _cell("tsp20", "optimal", 200),
+    "tsp20-sample128": _cell("tsp20", "sample", 200, temperature=2.5, samples=128, curve="128"),
+    "tsp20-sample": _cell("tsp20", "sample", 200, temperature=2.5, samples=_MARKS[-1],
+                          curve=",".join(map(str, _MARKS[3:]))),
+    "tsp20-active": _cell("tsp20", "active", 10, curve=",".join(map(str, _MARKS))),
+}  # fmt: skip
+
+
+def _budget_rows(name: str, workdirs: Workdirs) -> list[Row]:
+    """Rows of a search that is stopped early; its seconds are its share of the whole one's."""
+    task, stem = name.partition("-")[0], name.rstrip("0123456789")
+    if f"{task}-optimal" not in workdirs or name == f"{task}-optimal":
+        return []
+    found, best = reached(workdirs[name]), reached(workdirs[f"{task}-optimal"])
+    made: list[Row] = []
+    for count, (values, share) in found.curves.items():
+        shared = {"name": f"{stem}{count}", "unit": "instance"}
+        gap = mean_interval(gap_percent(_kind(task), values, best.values))
+        # Measured for the whole search: a part's share has no interval of its own.
+        mean = float(found.seconds.mean()) * share
+        seconds = Interval(mean, mean, mean, len(values))
+        if share == 1:
+            seconds = mean_interval(found.seconds)
+        made.append(shared | {"metric": "gap_percent"} | gap._asdict())
+        made.append(shared | {"metric": "instance_seconds"} | seconds._asdict())
+    return made
+
+
+SIZES = {f"tsp{n}-optimal": _cell("tsp20", "optimal", 50, size=n) for n in (20, 50, 100, 150, 200)}
+SIZES |= {
+    f"tsp{trained}-on-{n}-{name}": _cell(
+        f"tsp{trained}", method, 50, size=n, **changes
+    )._replace(needs=(f"tsp{n}-optimal",))
+    for trained in (20, 50)
+    for n in (20, 50, 100, 150, 200)
+    for name, method, changes in (("greedy", "greedy", {}),
+                                  ("sample1280", "sample", {"temperature": 1.0}))
+}  # fmt: skip
+
+
+def _size_rows(name: str, workdirs: Workdirs) -> list[Row]:
+    if name.endswith("-optimal"):
+        return []
+    found = _with_gap(name, workdirs, f"tsp{name.split('-')[2]}-optimal")
+    return [row for row in found if row["metric"] != "instance_seconds"]
+
+
+TSPLIB = {
+    "tsplib-near_optimal": Cell("nco/solve:tsplib-optimal,cpu"),
+    "tsplib-greedy": Cell("nco/solve:tsplib-greedy,cpu"),
+    "tsplib-active": Cell("nco/solve:tsplib-active,cpu", {"steps_each": 50}),
+}
+
+
+def _file_rows(name: str, workdirs: Workdirs) -> list[Row]:
+    return file_rows(name.partition("-")[2], reached(workdirs[name]))
+
+
+_PUBLIC = "of the public instances: the pointer network and its baselines"
+TABLES: Mapping[str, Table] = {
+    "nco/tsp": Table(f"Tours {_PUBLIC}", TSP, _rows, figures.draw_tours),
+    "nco/knapsack": Table(f"Knapsacks {_PUBLIC}", KNAPSACK, _rows),
+    "nco/tables": Table(
+        "Tables 2.2, 2.3 and 2.4 of Pham 2021, cell by cell",
+        {name: _printed_cell(cell) for name, cell in CELLS.items()},
+        _printed_rows,
+    ),
+    "nco/paper": Table("Tables 2.2 to 2.4 of Pham 2021 at its budgets", _paper(), _rows),
+    "nco/ratios": Table(
+        "Figure 2.3 of Pham 2021: ratios to the optimum of the same instances",
+        *(RATIOS, _ratio_rows, figures.draw_ratios),
+    ),
+    "nco/temperature": Table(
+        "Sampling at several temperatures, on validation instances",
+        *(TEMPERATURES, _temperature_rows),
+    ),
+    "nco/budget": Table(
+        "Quality and time against the number of solutions considered",
+        *(BUDGET, _budget_rows, figures.draw_budget),
+    ),
+    "nco/sizes": Table(
+        "Networks on instances of other sizes than they were trained on", SIZES, _size_rows
+    ),
+    "nco/tsplib": Table("TSPLIB instances under TSPLIB's rounding", TSPLIB, _file_rows),
+}

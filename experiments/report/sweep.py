@@ -52,11 +52,13 @@ class Cell(NamedTuple):
       config: as `--config` takes it.
       changes: values by dotted key, as `--config.KEY=VALUE`; `num_seeds` is among them.
       flags: further words of `experiments.run`, such as `--cpu_devices=2`.
+      needs: other cells whose folders its rows read; whoever asks for it asks for them.
     """
 
     config: str
     changes: Mapping[str, Any] = {}
     flags: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
 
 
 def own_rows(name: str, workdirs: Workdirs) -> list[Row]:
@@ -77,14 +79,12 @@ class Table(NamedTuple):
         commit, seconds, seeds) is filled in.
       draw: `(rows, workdirs, folder) -> paths` of its pictures, made from all rows of the table's
         file, and from the folders of the finished cells where curves are drawn.
-      needs: by a cell's name, others that its rows are made from; `--only` takes them along.
     """
 
     title: str
     cells: Mapping[str, Cell]
     rows: Callable[[str, Workdirs], Iterable[Row]] = own_rows
     draw: Callable[[Sequence[Row], Workdirs, Path], Iterable[Path]] | None = None
-    needs: Mapping[str, Sequence[str]] = {}
 
 
 class Job(NamedTuple):
@@ -148,7 +148,7 @@ def plan(
     overrides: Sequence[tuple[str, str]],
     folder: Path,
 ) -> list[Job]:
-    """The cells that are asked for, their configs loaded and checked.
+    """The cells that are asked for, and those that they need, their configs loaded and checked.
 
     Args:
       table: whose.
@@ -161,9 +161,9 @@ def plan(
       ConfigError: a cell's config cannot be used, or no cell has an override's key.
       WorkdirError: a cell's folder holds another run.
     """
-    asked = [n for n in table.cells if not only or any(fnmatch.fnmatch(n, o) for o in only)]
-    needed = {other for name in asked for other in table.needs.get(name, ())}
-    names = [name for name in table.cells if name in asked or name in needed]
+    asked = {n for n in table.cells if not only or any(fnmatch.fnmatch(n, o) for o in only)}
+    asked |= {other for n in asked for other in table.cells[n].needs}
+    names = [n for n in table.cells if n in asked]
     for pattern in only:
         if not fnmatch.filter(table.cells, pattern):
             near = nearest(pattern, table.cells)
