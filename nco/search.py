@@ -19,6 +19,7 @@ from nco.policy_gradient import Policy, Sample, moving_average, reinforce_loss
 from nco.problems.problem import Problem
 
 PyTree = Any
+_ROUND = 10  # chunks of samples in a call
 
 
 class Solutions(NamedTuple):
@@ -132,6 +133,26 @@ def best_of_samples(
         jnp.zeros(inputs.shape[:2], jnp.int32), jnp.full(inputs.shape[:1], -jnp.inf)
     )
     return jax.lax.scan(body, nothing, jnp.arange(num_samples // chunk))
+
+
+def plan(num_samples: int, largest: int) -> tuple[list[int], int]:
+    """Cuts many samples into calls of `best_of_samples`: how many each draws, and its chunk.
+
+    Where a divisor allows it all calls are alike, so that one program is compiled.
+
+    Args:
+        num_samples: in all.
+        largest: bound on the samples drawn at once.
+
+    >>> plan(1280, 128), plan(1500, 128), plan(1009, 128)
+    (([1280], 128), ([750, 750], 125), ([896, 113], 128))
+    """
+    fitting = [size for size in range(1, largest + 1) if num_samples % size == 0]
+    chunk = fitting[-1] if 4 * fitting[-1] >= largest else largest
+    chunk = min(chunk, num_samples)
+    chunks, rest = divmod(num_samples, chunk)
+    together = max(size for size in range(1, _ROUND + 1) if chunks % size == 0)
+    return [together * chunk] * (chunks // together) + [rest] * (rest > 0), chunk
 
 
 def active_search(

@@ -11,6 +11,18 @@ SAMPLES, ACTIVE_STEPS = 1_280_000, 10_000
 SCRATCH_STEPS = {"": 100_000, "tsp100": 200_000} | {f"knap{n}": 5000 for n in CAPACITY}
 
 
+def of_search() -> dict[str, Any]:
+    """Fields of the runner, for a search of listed points: of them `steps` and `seed` are read."""
+    runner = {"chunk": 1, "eval_every": 1, "checkpoint_every": 1, "keep_checkpoints": 1}
+    return runner | {
+        "seed": 0,
+        "num_seeds": 1,
+        "seed_axis": "map",
+        "steps": 1,
+        "deterministic": False,
+    }
+
+
 def defaults() -> dict[str, Any]:
     """Fields of the runner and of `experiments.nco.training` (Pham 2021, section 2.5.1).
 

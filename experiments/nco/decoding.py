@@ -26,7 +26,6 @@ from nco.problems import tsp
 from nco.problems.problem import Problem
 
 RANDOM = "random"
-_ROUND = 10  # chunks of samples in a dispatch
 _SEARCHED = 2**17  # items, over all samples and instances that an accelerator searches at once
 _KEPT = 16  # programs, with the seconds that each took to compile
 _programs: dict[Any, tuple[Callable[..., Any], float]] = {}
@@ -65,12 +64,7 @@ class Found(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """How a model is best searched with.
-
-    Attributes:
-        temperature: of sampling.
-        learning_rate: of Active Search.
-    """
+    """How a model is best searched with: T of sampling, and Active Search's learning rate."""
 
     temperature: float = 1.0
     learning_rate: float = 1e-5
@@ -109,9 +103,8 @@ def load(name: str, seed: int = 0) -> Model:
         Exception: what `experiments.runner.pretrained.load` raises for a model that is not there.
     """
     if name == RANDOM:
-        return Model(
-            pointer.policy(tsp.problem), pointer.init(jax.random.key(seed), scale=None), name
-        )
+        params = pointer.init(jax.random.key(seed), scale=None)
+        return Model(pointer.policy(tsp.problem), params, name)
     loaded = pretrained.load(name)
     trained = loaded.config.get("experiment")
     if trained != "nco_tsp":
@@ -153,11 +146,6 @@ def untrained(model: Model, settings: dict[str, Any]) -> Model:
     return model._replace(params=params, name="untrained")
 
 
-def uniform(problem: Problem) -> Model:
-    """Random search: any feasible item, with the same probability."""
-    return Model(search.uniform_policy(problem), (), RANDOM, problem)
-
-
 def greedy(model: Model, inputs: np.ndarray, progress: Progress | None = None) -> Found:
     """The likeliest item at every step.
 
@@ -189,19 +177,14 @@ def _decode(
     progress: Progress | None = None,
 ) -> Found:
     """Solutions by `function(policy, problem, params, inputs)`, some `most` items at once."""
-    count, items, _ = inputs.shape
-    size = _even(min(count, 512, max(1, most // items)))
+    size = _even(min(len(inputs), 512, max(1, most // inputs.shape[1])))
     decode = functools.partial(function, model.policy, model.problem)
-    key = (function, model.policy, model.problem)
-    run, compile_seconds = _compile(key, decode, size, params, inputs)
-    actions, seconds = np.zeros((count, items), np.int32), np.zeros(count)
-    for batch, padded in _batches(inputs, size):
-        start, real = time.perf_counter(), batch.stop - batch.start
-        actions[batch] = np.asarray(run(params, padded).actions)[:real]
-        seconds[batch] = (time.perf_counter() - start) / real
-        if progress is not None:
-            progress(real)
-    return Found(actions, seconds, compile_seconds, size)
+    run, compile_seconds = _compile((function, *decode.args), decode, size, params, inputs)
+
+    def dispatch(index: int, batch: slice, padded: np.ndarray) -> tuple[Any, None]:
+        return run(params, padded).actions, None
+
+    return _in_batches(dispatch, inputs, size, progress)._replace(compile_seconds=compile_seconds)
 
 
 def best_of_samples(
@@ -224,15 +207,17 @@ def best_of_samples(
         seed: of the sampling.
     """
     count, items, _ = inputs.shape
-    rounds, chunk = plan(num_samples, max(1, min(128, 2**24 // items**2)))  # noise: items squared
+    largest = max(1, min(128, 2**24 // items**2))  # noise is of the items squared
+    rounds, chunk = search.plan(num_samples, largest)
     size = _even(min(count, max(1, 1024 // items)))
     programs: dict[int, Callable[..., Any]] = {}
     compile_seconds = 0.0
     for draw in sorted(set(rounds)):
-        options = {"num_samples": draw, "temperature": temperature, "chunk": min(chunk, draw)}
+        options: dict[str, Any] = {"num_samples": draw, "temperature": temperature}
+        options["chunk"] = min(chunk, draw)
         run = functools.partial(search.best_of_samples, model.policy, model.problem, **options)
         programs[draw], taken = _compile(
-            (model.policy, model.problem, *options.items()),
+            (*run.args, *options.items()),
             lambda params, inputs, key, run=run: run(params, key, inputs),
             size,
             model.params,
@@ -240,22 +225,22 @@ def best_of_samples(
             jax.random.key(0),
         )
         compile_seconds += taken
-    actions, seconds = np.zeros((count, items), np.int32), np.zeros(count)
-    curve = np.zeros((len(rounds), count))
-    for index, (batch, padded) in enumerate(_batches(inputs, size)):
-        key, real = jax.random.fold_in(jax.random.key(seed), index), batch.stop - batch.start
-        start, best = time.perf_counter(), np.full(real, -np.inf)
+
+    def dispatch(index: int, batch: slice, padded: np.ndarray) -> tuple[Any, Any]:
+        key = jax.random.fold_in(jax.random.key(seed), index)
+        best, curve = np.full(size, -np.inf), np.zeros((len(rounds), size))
+        actions = np.zeros((size, items), np.int32)
         for number, draw in enumerate(rounds):
             found, _ = programs[draw](model.params, padded, jax.random.fold_in(key, number))
-            reward = np.asarray(found.reward)[:real]
-            better = reward > best
-            actions[batch][better] = np.asarray(found.actions)[:real][better]
-            best = np.maximum(best, reward)
-            curve[number, batch] = best
+            better = np.asarray(found.reward) > best
+            actions[better] = np.asarray(found.actions)[better]
+            curve[number] = best = np.maximum(best, np.asarray(found.reward))
             if progress is not None:
-                progress(real * draw)
-        seconds[batch] = (time.perf_counter() - start) / real
-    return Found(actions, seconds, compile_seconds, size, curve, np.cumsum(rounds))
+                progress((batch.stop - batch.start) * draw)
+        return actions, curve
+
+    found = _in_batches(dispatch, inputs, size)
+    return found._replace(compile_seconds=compile_seconds, considered=np.cumsum(rounds))
 
 
 def active_search(
@@ -287,10 +272,12 @@ def active_search(
     count, items, _ = inputs.shape
     at_once = at_once or searched_at_once(batch * items)
     size = 1 if progress is not None else min(count, at_once * jax.local_device_count())
-    policy = model.policy if progress is None else _watched(model.policy, progress)
     options: dict[str, Any] = {"num_candidates": steps * batch, "batch": batch}
     options["learning_rate"] = learning_rate
-    run = functools.partial(search.active_search, policy, model.problem, **options)
+    policy = model.policy if progress is None else _watched(model.policy, progress)
+    run: Callable[..., Any] = functools.partial(
+        search.active_search, policy, model.problem, **options
+    )
     keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(seed), i))(jnp.arange(count))
 
     def together(params: Any, inputs: Any, keys: Any) -> Any:
@@ -302,17 +289,38 @@ def active_search(
 
     key = (policy, model.problem, *options.items())
     program, compile_seconds = _compile(key, together, size, model.params, inputs, keys[:size])
-    actions, seconds = np.zeros((count, items), np.int32), np.zeros(count)
-    curve = np.zeros((steps, count))
-    for part, padded in _batches(inputs, size):
-        start, real = time.perf_counter(), part.stop - part.start
-        index = np.minimum(np.arange(part.start, part.start + size), count - 1)
-        taken, best = program(model.params, padded, keys[index])
-        actions[part], curve[:, part] = np.asarray(taken)[:real], np.asarray(best)[:real].T
-        seconds[part] = (time.perf_counter() - start) / real
+
+    def dispatch(index: int, batch: slice, padded: np.ndarray) -> tuple[Any, Any]:
+        places = np.minimum(np.arange(batch.start, batch.start + size), count - 1)
+        actions, best = program(model.params, padded, keys[places])
+        return actions, np.asarray(best).T
+
+    found = _in_batches(dispatch, inputs, size)
     jax.effects_barrier()  # the last steps' progress
     considered = batch * np.arange(1, steps + 1)
-    return Found(actions, seconds, compile_seconds, size, curve, considered)
+    return found._replace(compile_seconds=compile_seconds, considered=considered)
+
+
+def _in_batches(
+    dispatch: Callable[[int, slice, np.ndarray], tuple[Any, Any]],
+    inputs: np.ndarray,
+    size: int,
+    progress: Progress | None = None,
+) -> Found:
+    """What `dispatch(index, batch, padded) -> (actions, curve)` finds, batch by batch, timed."""
+    count, items, _ = inputs.shape
+    actions, seconds, curves = np.zeros((count, items), np.int32), np.zeros(count), []
+    for index, (batch, padded) in enumerate(_batches(inputs, size)):
+        start, real = time.perf_counter(), batch.stop - batch.start
+        found, curve = dispatch(index, batch, padded)
+        actions[batch] = np.asarray(found)[:real]
+        if curve is not None:
+            curves.append(curve[:, :real])
+        seconds[batch] = (time.perf_counter() - start) / real
+        if progress is not None:
+            progress(real)
+    best = np.concatenate(curves, axis=1, dtype=np.float64) if curves else None
+    return Found(actions, seconds, 0.0, size, best)
 
 
 def searched_at_once(work: int) -> int:
@@ -392,23 +400,3 @@ def _batches(inputs: np.ndarray, size: int) -> Iterator[tuple[slice, np.ndarray]
         batch = np.asarray(inputs[start : start + size], np.float32)
         missing = ((0, size - len(batch)), (0, 0), (0, 0))
         yield slice(start, start + len(batch)), np.pad(batch, missing, mode="edge")
-
-
-def plan(num_samples: int, largest: int) -> tuple[list[int], int]:
-    """How many samples each dispatch draws, and how many of them at once.
-
-    Where a divisor allows it all dispatches are alike, so that one program is compiled.
-
-    Args:
-        num_samples: in all.
-        largest: bound on the samples drawn at once.
-
-    >>> plan(1280, 128), plan(1500, 128), plan(1009, 128)
-    (([1280], 128), ([750, 750], 125), ([896, 113], 128))
-    """
-    fitting = [size for size in range(1, largest + 1) if num_samples % size == 0]
-    chunk = fitting[-1] if 4 * fitting[-1] >= largest else largest
-    chunk = min(chunk, num_samples)
-    chunks, rest = divmod(num_samples, chunk)
-    together = max(size for size in range(1, _ROUND + 1) if chunks % size == 0)
-    return [together * chunk] * (chunks // together) + [rest] * (rest > 0), chunk

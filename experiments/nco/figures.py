@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.nco.problems import PROBLEMS, public_instances
-from experiments.nco.solve import reached
+from experiments.nco.measure import reached
+from experiments.nco.problems import of_task, public_instances
 from experiments.nco.tours import Panel, caption, draw_panels
 from experiments.report.figures import DASHES, PALETTE, STYLE, pyplot
 from experiments.report.rows import Row
@@ -22,8 +22,8 @@ def ratios(name: str, workdirs: Workdirs) -> np.ndarray | None:
     best = f"{task}-optimal"
     if name == best or not {name, best} <= set(workdirs):
         return None
-    sign = next(kind.sign for kind in PROBLEMS.values() if task.startswith(kind.task))
-    return (reached(workdirs[name]).values / reached(workdirs[best]).values) ** -sign
+    ratio = reached(workdirs[name]).values / reached(workdirs[best]).values
+    return ratio ** -of_task(task).sign
 
 
 def _style(place: int) -> dict[str, Any]:

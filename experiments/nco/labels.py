@@ -1,35 +1,37 @@
-"""Labels for supervised learning: random instances of the TSP and near-optimal tours of them.
+"""Glue of `experiments/configs/nco/labels.py`: near-optimal tours to learn from.
 
-    python -m experiments.nco.labels --cities 20 --count 20000 --out runs/labels/tsp20.npz
-
-The seed uses one million optimal tours (Pham 2021, section 2.5.1); near-optimal ones (fast-tsp, at
-some 40 a second and core for 20 cities) stand for them. The file states the mean gap of up to 100
-of them: to proven optima for 20 cities or fewer, else to searches of ten times the length. It grows
-part by part; the same command, killed, goes on where it was, and with a larger --count adds to it.
-Instance i is the same whatever the count.
+The thesis uses one million optimal tours (Pham 2021, section 2.5.1); near-optimal ones (fast-tsp)
+stand for them. A search of listed points: a point is the first and the number of some instances,
+and the journal keeps their tours, so that a run goes on where it was killed, and with more `steps`
+adds to its labels. At its end they are in `labels.npz`, with the gap of the first 100: to proven
+optima for 20 cities or fewer, else to searches of ten times the length.
 """
 
 from __future__ import annotations
 
-import argparse
 import functools
-import io
 import json
 import os
-import sys
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from experiments.nco import solver_pool
-from experiments.nco.tables import Parser
+from experiments.nco.problems import lengths
+from experiments.report.interval import mean_interval
+from experiments.report.rows import Row
+from experiments.runner import listed, search_journal
+from experiments.runner.checks import check_int
+from experiments.runner.experiment import Search
 from nco import solvers
+from search.interface import Measured
 
+FILE = "labels.npz"
 SEED = 30_000  # apart from validation and test sets, which have seeds of their own
-_PROVEN, _PROVEN_CITIES = 100, 20
+_COMPARED, _PROVEN_CITIES = 100, 20
 
 
 class Labels(NamedTuple):
@@ -46,50 +48,45 @@ class Labels(NamedTuple):
     about: dict[str, Any]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns the exit code."""
-    parser = Parser(
-        prog="python -m experiments.nco.labels",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("--cities", type=int, default=20, metavar="N", help="cities an instance (20)")
-    add("--count", type=int, default=20_000, metavar="N", help="instances (20,000)")
-    add("--out", type=Path, required=True, metavar="FILE.npz", help="made, or continued")
-    add("--part", type=int, default=2000, metavar="N", help="instances between two writes (2,000)")
-    flags = parser.parse_args(arguments)
-    if not (4 <= flags.cities <= 1000 and flags.count >= 1 and flags.part >= 1):
-        parser.error("--cities, --count, --part: expected 4 to 1000, and at least 1")
-    if flags.out.suffix != ".npz":
-        parser.error(f"--out: expected a file that ends in .npz, got {flags.out}")
-    try:
-        old = load(flags.out) if flags.out.exists() else None
-    except ValueError as error:
-        parser.error(f"--out: {error}")
-    if old is not None and old.coords.shape[1] != flags.cities:
-        parser.error(f"--out: {flags.out} holds instances of {old.coords.shape[1]} cities")
-    done = 0 if old is None else len(old.coords)
-    coords = instances(flags.cities, max(flags.count, done))
-    if old is not None and not np.array_equal(coords[:done], old.coords):
-        parser.error(f"--out: {flags.out} holds other instances")
-    tours = np.zeros((0, flags.cities), np.int32) if old is None else old.tours
-    about = {} if old is None else old.about
-    from tqdm import tqdm
+def build(config: ConfigDict) -> Search:
+    """Checks the config and makes the search; raises ConfigError naming the key."""
+    cities = check_int(config, "cities", low=4, high=1000)
+    part, processes = check_int(config, "part", low=1), min(2, os.cpu_count() or 1)
 
-    with tqdm(total=flags.count, initial=done, disable=not sys.stderr.isatty()) as bar:
-        while len(tours) < flags.count:
-            part = coords[len(tours) : min(len(tours) + flags.part, flags.count)]
-            found = solver_pool.solve_many(
-                solvers.near_optimal, part, progress=lambda *_: bar.update(1)
-            )
-            tours = np.concatenate([tours, found.tours])
-            if not about:
-                about = {"solver": "fast-tsp", "cities": flags.cities} | _gap(part, found.lengths)
-            save(flags.out, Labels(coords[: len(tours)], tours, about))
-    print(f"{flags.out}: {len(tours):,} tours; {json.dumps(about)}")
-    return 0
+    def solve(point: list[int], seed: int) -> Measured:
+        coords = instances(cities, sum(point))[point[0] :]
+        found = solver_pool.solve_many(solvers.near_optimal, coords, processes=processes)
+        return Measured(-float(found.lengths.mean()), {"tours": found.tours})
+
+    return Search(
+        searcher=listed.searcher([[part * place, part] for place in range(config.steps)]),
+        objective=solve,
+        headline=("tour_length", "min"),
+        finish=functools.partial(_finish, cities),
+    )
+
+
+def _finish(cities: int, searched: Any, workdir: Path) -> list[Row]:
+    """Writes the labels, and compares the first with better tours."""
+    (found,) = search_journal.recorded(workdir)
+    tours = np.concatenate([np.array(each["tours"], np.int32) for each in found.more])
+    coords = instances(cities, len(tours))
+    proof = cities <= _PROVEN_CITIES
+    better: Any = solvers.exact
+    if not proof:
+        better = functools.partial(solvers.near_optimal, seconds=0.005 * cities)
+    best = solver_pool.solve_many(better, coords[:_COMPARED]).lengths
+    gap = mean_interval(100 * (lengths(coords[: len(best)], tours[: len(best)]) / best - 1))
+    about = {
+        "solver": "fast-tsp",
+        "cities": cities,
+        "gap_percent": round(gap.value, 6),
+        "gap_of": gap.n,
+        "gap_to": "proven optima" if proof else "searches of ten times the length",
+    }
+    save(workdir / FILE, Labels(coords, tours, about))
+    row = {"name": f"tsp{cities}-labels", "metric": "gap_percent", "unit": "instance"}
+    return [row | gap._asdict()]
 
 
 def instances(cities: int, count: int) -> np.ndarray:
@@ -104,39 +101,22 @@ def solved(cities: int, count: int) -> Labels:
     return Labels(coords, tours, {"solver": "christofides", "cities": cities})
 
 
-def _gap(coords: np.ndarray, lengths: np.ndarray) -> dict[str, Any]:
-    """How far the first labels are from proven optima, or from what long searches find."""
-    cities = coords.shape[1]
-    proof = cities <= _PROVEN_CITIES
-    better: Any = solvers.exact
-    if not proof:
-        better = functools.partial(solvers.near_optimal, seconds=0.005 * cities)
-    best = solver_pool.solve_many(better, coords[:_PROVEN]).lengths
-    gap = 100 * (lengths[: len(best)] / best - 1)
-    return {
-        "gap_percent": round(float(gap.mean()), 6),
-        "gap_of": len(best),
-        "gap_to": "proven optima" if proof else "searches of ten times the length",
-    }
-
-
 def save(path: Path, labels: Labels) -> None:
     """Writes the file whole, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    np.savez(buffer, coords=labels.coords, tours=labels.tours, about=json.dumps(labels.about))
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(buffer.getvalue())
+    temporary = path.with_name(f".{path.name}")
+    np.savez(temporary, coords=labels.coords, tours=labels.tours, about=json.dumps(labels.about))
     os.replace(temporary, path)
 
 
 def load(path: str | Path) -> Labels:
-    """Reads a file of labels.
+    """Reads a file of labels; "runs/tsp20.npz" may stand for the folder "runs/tsp20" of a run.
 
     Raises:
         FileNotFoundError: there is none.
         ValueError: it is none, or its tours are no permutations.
     """
+    path = Path(path)
+    path = path if path.is_file() else path.with_suffix("") / FILE
     try:
         with np.load(path, allow_pickle=False) as held:
             labels = Labels(held["coords"], held["tours"], json.loads(str(held["about"])))
@@ -147,7 +127,3 @@ def load(path: str | Path) -> Labels:
     if not good or labels.coords.shape != (count, cities, 2):
         raise ValueError(f"{path}: expected tours of all cities, one an instance")
     return labels
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

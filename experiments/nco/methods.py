@@ -162,9 +162,7 @@ def _ensemble(config: ConfigDict) -> Solve:
     from experiments.nco import decoding
 
     models = trained(config)
-    shapes = [
-        (each.config["model"], jax.tree.map(np.shape, each.model.params)) for each in models
-    ]
+    shapes = [(each.config["model"], jax.tree.map(np.shape, each.model.params)) for each in models]
     if any(shape != shapes[0] for shape in shapes):
         raise UserError("models: expected models with the same settings and shapes")
     stacked = jax.tree.map(lambda *x: np.stack(x), *[each.model.params for each in models])

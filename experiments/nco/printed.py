@@ -4,8 +4,8 @@ Two of the cells are only quoted there. What stands in for what is in no registr
 the cell: near-optimal tours (fast-tsp) for LK-H, proven ones (CP-SAT) for Concorde, OR-Tools'
 branch and bound for MinKnap and ExpKnap too, greedy@k for greedy@16. fast-tsp runs until its time
 is up, so that its seconds are a budget, not a need. "Optimal" knapsacks are by dynamic programming,
-as in the thesis, on weights that are rounded up to a 100,000th of the capacity; the optima are those
-of OR-Tools. The greedy rule that skips what does not fit is ours: the thesis's stops there.
+as in the thesis, on weights that are rounded up to a 100,000th of the capacity; the optima are
+those of OR-Tools. The greedy rule that skips what does not fit is ours: the thesis's stops there.
 """
 
 from __future__ import annotations

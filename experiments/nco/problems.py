@@ -68,6 +68,11 @@ PROBLEMS: Mapping[str, Kind] = {
 }
 
 
+def of_task(name: str) -> Kind:
+    """The problem of a task, or of a cell whose name begins with one: "tsp20-greedy"."""
+    return next(kind for kind in PROBLEMS.values() if name.startswith(kind.task))
+
+
 def of_experiment(name: str | None) -> Kind:
     """The problem that a config of an experiment trains for.
 

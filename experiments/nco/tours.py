@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nco import solvers
+
 FORMATS = (".png", ".svg", ".pdf")
 _LINE, _OTHER, _CITY, _INK = "#2a5c8a", "#e07b39", "#1c2733", "#33414e"
 _INCHES, _MAP_INCHES = 3.6, 8.0
@@ -80,7 +82,8 @@ def draw_tours(
         ValueError: for another suffix, or arrays that do not fit one another.
     """
     if lengths is None:
-        lengths = {name: _length(coords, tour) for name, tour in tours.items()}
+        weights = solvers.distances(coords)
+        lengths = {name: solvers.tour_length(weights, tour) for name, tour in tours.items()}
     best = min(lengths.values(), default=0.0)
     reference = next((tour for name, tour in tours.items() if lengths[name] == best), None)
     panels = [
@@ -232,10 +235,6 @@ def _along(segments: np.ndarray) -> np.ndarray:
 
 def _edges(tour: np.ndarray) -> np.ndarray:
     return np.stack([tour, np.roll(tour, -1)], axis=1)
-
-
-def _length(coords: np.ndarray, tour: np.ndarray) -> float:
-    return float(np.linalg.norm(np.diff(coords[_edges(tour)], axis=1), axis=-1).sum())
 
 
 def _check(panel: Panel) -> None:

@@ -1,28 +1,44 @@
-"""What the pointer network's experiments share: checks, what the config describes, decoding."""
+"""What the pointer network's experiments share: checks, the learner, its end."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.nco import decoding as solution_search
+from experiments.nco import decoding
 from experiments.nco.decoding import Model
+from experiments.nco.problems import Kind, public_instances
+from experiments.report.interval import mean_interval
+from experiments.report.markdown import markdown
+from experiments.report.rows import Row
 from experiments.runner import pretrained
 from experiments.runner.checks import ConfigError, check_choice, check_float, check_int
-from nco import actor_critic, critic, pointer, policy_gradient
+from experiments.runner.experiment import Experiment, Phase
+from experiments.runner.workdir import replace_text
+from nco import actor_critic, critic, pointer, policy_gradient, search
 from nco.policy_gradient import Baseline, Learner, Policy
 from nco.problems.problem import Problem
 
 BASELINES = ("critic", "moving_average", "multi_sample", "standardized", "greedy_rollout")
 OPTIMIZERS = {"adam": actor_critic.seed_optimizer, "muon": actor_critic.muon_optimizer}
 _SHARED = ("multi_sample", "standardized")
+Solve = Callable[[np.ndarray], dict[str, np.ndarray]]
+
+
+class Compared(NamedTuple):
+    """Result rows, instances, and by method the solutions and their lengths or values."""
+
+    rows: list[Row]
+    instances: np.ndarray
+    found: dict[str, np.ndarray]
+    reached: dict[str, np.ndarray]
 
 
 def check(config: ConfigDict) -> None:
@@ -131,6 +147,47 @@ def _bounds(config: ConfigDict) -> tuple[float, float] | None:
     return tuple(config.reward_bounds) or None
 
 
+def experiment(
+    config: ConfigDict,
+    kind: Kind,
+    learner: Learner,
+    batch: Callable[..., Any],
+    data: Any,
+    finish: Callable[..., list[Row]],
+) -> Experiment:
+    """Training by one learner, evaluated by greedy decoding on instances for validation."""
+    problem = kind.problem(config)
+    # They have a seed of their own, apart from every run's and from the test sets'.
+    key = jax.random.key(20_000)
+    validation = problem.sample(key, config.eval.instances, config[kind.size])
+    decode = jax.jit(functools.partial(search.greedy, policy(config, problem), problem))
+
+    def evaluate(state: Any, step: int) -> dict[str, float]:
+        return {kind.metric: kind.sign * float(jnp.mean(decode(state.params, validation).reward))}
+
+    return Experiment(
+        init=learner.init,
+        phases=(Phase("train", config.steps, learner.update, batch, data),),
+        cycle=False,
+        evaluate=evaluate,
+        headline=(kind.metric, kind.mode),
+        finish=finish,
+    )
+
+
+def by_policy_gradients(
+    config: ConfigDict, kind: Kind, finish: Callable[..., list[Row]]
+) -> Experiment:
+    """Training on new instances in every step."""
+    problem = kind.problem(config)
+    shape = (config.batch_size, config[kind.size], problem.input_dim)
+
+    def batch(_: Any, key: Any, step: Any) -> Any:
+        return problem.sample(key, config.batch_size, config[kind.size])
+
+    return experiment(config, kind, learner(config, problem, shape), batch, (), finish)
+
+
 def check_finish(config: ConfigDict) -> None:
     """Checks `eval` and the fields of `config.finish` that all experiments of `nco` may have."""
     check_int(config, "eval.instances", low=1)
@@ -153,21 +210,36 @@ def save_model(config: ConfigDict, name: str, state: Any, workdir: Path) -> None
     pretrained.save(workdir / "model.npz", params, described, meta)
 
 
-def public_instances(items: int, count: int) -> np.ndarray:
-    """The first of the 10,000 test instances that the field uses, float32 `[count, items, 2]`.
+def compare(
+    config: ConfigDict, kind: Kind, name: str, params: Any, solve: Solve = lambda instances: {}
+) -> Compared:
+    """Solves the first public instances by greedy decoding, by sampling, and by solvers.
 
-    They are points of the unit square for the TSP, and (weight, value) for the knapsack.
+    Args:
+        config: of the run; `finish` says how many instances and samples.
+        kind: its problem.
+        name: of the model, which begins the rows' names.
+        params: the network's.
+        solve: `(instances) -> {name: solutions}`, the solvers.
     """
-    uniform = np.random.RandomState(1234).uniform(size=(10_000, items, 2))
-    return uniform[:count].astype(np.float32)
-
-
-def decode_and_sample(
-    model: Model, instances: np.ndarray, finish: ConfigDict
-) -> dict[str, np.ndarray]:
-    """Solutions by greedy decoding and by sampling as `finish` says, by the method's name."""
-    sampled = solution_search.best_of_samples(
+    problem, finish = kind.problem(config), config.finish
+    instances = public_instances(config[kind.size], finish.instances)
+    model = Model(policy(config, problem), params, name, problem)
+    sampled = decoding.best_of_samples(
         model, instances, num_samples=finish.samples, temperature=finish.temperature
     )
-    greedy = solution_search.greedy(model, instances)
-    return {"greedy": greedy.actions, f"sample{finish.samples}": sampled.actions}
+    found = {"greedy": decoding.greedy(model, instances).actions}
+    found |= {f"sample{finish.samples}": sampled.actions} | solve(instances)
+    reached = {each: kind.score(instances, actions, config) for each, actions in found.items()}
+    rows: list[Row] = [
+        {"name": f"{name}-{each}", "metric": kind.metric, "unit": "instance"}
+        | mean_interval(values)._asdict()
+        for each, values in reached.items()
+    ]
+    return Compared(rows, instances, found, reached)
+
+
+def write_table(rows: list[Row], workdir: Path, note: str = "") -> None:
+    """Writes the rows into `table.md`."""
+    table = markdown(rows, columns=("name", "metric", "value", "low", "high", "n"))
+    replace_text(workdir / "table.md", f"{table}\n{note}")

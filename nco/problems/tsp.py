@@ -33,6 +33,39 @@ def tour_length(
     return jnp.sum(jnp.sqrt(jnp.sum(jnp.square(step), axis=-1)), axis=-1)
 
 
+def augment(
+    key: Array, coords: Float[Array, "batch cities 2"], tours: Int[Array, "batch cities"]
+) -> tuple[Float[Array, "batch cities 2"], Int[Array, "batch cities"]]:
+    """The same instances and tours in new orders of the cities, turned and mirrored at random.
+
+    Args:
+        key: PRNG key; consumed.
+        coords: in the unit square.
+        tours: labels of the instances.
+    """
+    k_order, k_flip, k_swap = jax.random.split(key, 3)
+    batch, cities, _ = coords.shape
+    flip = jax.random.bernoulli(k_flip, shape=(batch, 1, 2))
+    coords = jnp.where(flip, 1.0 - coords, coords)
+    swap = jax.random.bernoulli(k_swap, shape=(batch, 1, 1))
+    coords = jnp.where(swap, coords[..., ::-1], coords)
+    order = jnp.broadcast_to(jnp.arange(cities), (batch, cities))
+    order = jax.random.permutation(k_order, order, axis=1, independent=True)
+    place = jnp.argsort(order, axis=1)  # where a city is fed now
+    renamed = jnp.take_along_axis(place, tours, axis=1)
+    return jnp.take_along_axis(coords, order[..., None], axis=1), canonical(renamed)
+
+
+def canonical(tours: Int[Array, "batch cities"]) -> Int[Array, "batch cities"]:
+    """The same tours from city 0 on, towards its neighbour of the smaller number."""
+    cities = tours.shape[1]
+    start = jnp.argmin(tours, axis=1, keepdims=True)
+    steps = jnp.arange(cities)[None]
+    onward = jnp.take_along_axis(tours, (start + steps) % cities, axis=1)
+    back = jnp.take_along_axis(tours, (start - steps) % cities, axis=1)
+    return jnp.where(onward[:, 1:2] < back[:, 1:2], onward, back).astype(jnp.int32)
+
+
 def _reset(inputs: Float[Array, "*batch cities 2"]) -> Bool[Array, "*batch cities"]:
     return jnp.zeros(inputs.shape[:-1], bool)  # visited
 

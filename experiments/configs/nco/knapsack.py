@@ -5,20 +5,19 @@ Expected time: 15 min on one core (100,cpu: 9 min; 200,cpu: 11 min for 500 updat
 other work shared; then as long to finish).
 Expected number: greedy value 20.06 on the first 1,000 public instances, whose optimum is 20.09.
 
-Sizes: 50, 100, 200 items, with the seed's capacities 12.5, 25 and 25 (section 2.5.2). Presets:
-`paper` (the recipe of the TSP, since the seed states no other, and for Active Search from scratch,
-by `experiments.nco.tables TASK --model M --paper`, its 5,000 updates; the seed samples no
-knapsacks: the 1,280 samples at temperature 1 are ours), `cpu` (16 instances with 8 samples
-each, the shared baseline with standardized advantages, and LeCun's start; at the end 1,280 samples
-an instance and a comparison with solvers), `smoke` (seconds).
+Sizes: 50, 100, 200 items, with the thesis's capacities 12.5, 25 and 25 (section 2.5.2). Presets:
+`paper` (the recipe of the TSP, since the thesis states no other, and 5,000 updates of Active
+Search from scratch, as `nco/measure` takes them; the thesis samples no knapsacks: the 1,280 samples
+at temperature 1 are ours), `cpu` (16 instances with 8 samples each, the shared baseline with
+standardized advantages, and LeCun's start; at the end 1,280 samples an instance and a comparison
+with solvers), `smoke` (seconds).
 """
 
 from ml_collections import ConfigDict
 
-from experiments.nco.config import defaults
+from experiments.nco.config import CAPACITY, SCRATCH_STEPS, defaults
 from experiments.runner.checks import split_arg
 
-CAPACITY = {"50": 12.5, "100": 25.0, "200": 25.0}
 PRESETS = ("smoke", "cpu", "paper")
 ARGUMENTS = tuple(f"{size},{preset}" for size in CAPACITY for preset in PRESETS)
 
@@ -34,7 +33,7 @@ def get_config(arg: str = "") -> ConfigDict:
             "checkpoint_every": 500,
             "num_items": int(size),
             "capacity": CAPACITY[size],
-            "stop_rule": False,  # the seed's: stop at the first item that does not fit, dropped
+            "stop_rule": False,  # the thesis's: stop at the first item that does not fit, dropped
             "finish": {
                 "instances": 1000,
                 "samples": 1280,
@@ -44,7 +43,7 @@ def get_config(arg: str = "") -> ConfigDict:
         }
     )
     if preset == "paper":
-        config.finish.update({"search_rate": 1e-5, "scratch_steps": 5000})
+        config.finish.update({"search_rate": 1e-5, "scratch_steps": SCRATCH_STEPS[f"knap{size}"]})
     if preset == "cpu":
         steps = {"50": 4000, "100": 1500, "200": 500}[size]
         config.update({"baseline": "standardized", "batch_size": 16, "num_samples": 8})

@@ -1,13 +1,13 @@
 """A pointer network that learns the TSP from near-optimal tours: the supervised row of table 2.2.
 
-Command: python -m experiments.nco.labels --cities 20 --count 20000 --out runs/labels/tsp20.npz
-then: python -m experiments.run --config=nco/supervised:20,cpu --workdir=runs/sup20 --cpu_devices=2
-Expected time: 1 min for the labels and 4 min on one core. Expected number: greedy tour length 3.98
+Labels first: python -m experiments.run --config=nco/labels:20,cpu --workdir=runs/labels/tsp20
+Command: python -m experiments.run --config=nco/supervised:20,cpu --workdir=runs/sup20
+Expected time: 5 min for the labels and 4 min on one core. Expected number: greedy tour length 3.98
 on the first 1,000 public instances.
 
 Sizes: 20, 50, 100 cities. Presets: `paper` (one million labels, batch 128, the optimiser of the
-other runs; the seed does not state its steps), `cpu` (20,000 labels, each seen in new orders of its
-cities and under the square's symmetries, from LeCun's start), `smoke` (seconds, 64 labels by
+other runs; the thesis does not state its steps), `cpu` (20,000 labels, each seen in new orders of
+its cities and under the square's symmetries, from LeCun's start), `smoke` (seconds, 64 labels by
 Christofides).
 """
 
@@ -35,7 +35,7 @@ def get_config(arg: str = "") -> ConfigDict:
             "eval_every": 1000,
             "checkpoint_every": 1000,
             "cities": int(size),
-            # A file made by experiments.nco.labels; or none, for labels by Christofides.
+            # A file, or "DIR.npz" for the folder DIR of a run of nco/labels; none: Christofides.
             "labels": {"path": f"runs/labels/tsp{size}.npz", "count": 1_000_000},
             "augment": False,
             "finish": {"instances": 1000, "samples": 1280, "temperature": 1.0},

@@ -7,10 +7,10 @@ first 1,000 public instances (20,cpu: 3.92; 50,cpu: 6.08; 100,cpu: 8.73, on 100)
 
 Sizes: 20, 50, 100 cities. Presets:
 
-- `paper`: the seed's recipe, section 2.5.1: a critic, batch 128, one sample an instance, parameters
-  from U[-0.08, 0.08], and at the end 1,280,000 samples an instance. The seed does not state its
-  number of steps. For an accelerator. Its Active Search takes 10,000 updates from a trained model
-  and 100,000 from scratch (200,000 at 100 cities): `experiments.nco.tables TASK --model M --paper`.
+- `paper`: the thesis's recipe, section 2.5.1: a critic, batch 128, one sample an instance,
+  parameters from U[-0.08, 0.08], and at the end 1,280,000 samples an instance. The thesis does not
+  state its number of steps. For an accelerator. Its Active Search, 10,000 updates from a trained
+  model and 100,000 from scratch (200,000 at 100 cities), is `nco/measure`'s in the same preset.
 - `cpu`: 16 instances with 8 samples each, the same number of tours a step; standardized advantages,
   an entropy bonus, Muon, features that are centred and scaled, LeCun's start, and no glimpse; at
   the end 1,280 samples an instance at temperature 1, and a comparison with solvers.
@@ -63,7 +63,7 @@ def get_config(arg: str = "") -> ConfigDict:
         config.finish.update({"active_steps": 10_000, "scratch_steps": scratch})
     if preset in ("cpu", "demo", "gpu"):
         config.update({"batch_size": 16, "num_samples": 8, "chunk": 10})
-        # The seed's interval stays for long at tours that are sorted along one direction (length
+        # The thesis's interval stays for long at tours that are sorted along one direction (length
         # 7.4 at 20 cities); `nco.initializers` says why.
         config.model.scale = 0.0
         config.finish.update({"samples": 1280, "temperature": 1.0, "solvers": True})

@@ -1,4 +1,4 @@
-"""Glue of `experiments/configs/nco/solve.py`: what a method of chapter 2 reaches on many instances.
+"""What a method of chapter 2 reaches on many instances: glue of `configs/nco/measure.py`.
 
 A search of listed points: a point is the first and the number of some public instances, or a
 TSPLIB file, and its value their mean. The journal keeps each instance's value and seconds, and the
@@ -175,7 +175,9 @@ def reached(workdir: Path) -> Reached:
     """Reads what a run has measured from its folder."""
     (found,) = search_journal.recorded(workdir)
     more = found.more
-    values, seconds = (np.concatenate([each[key] for each in more]) for key in ("values", "seconds"))
+    values, seconds = (
+        np.concatenate([each[key] for each in more]) for key in ("values", "seconds")
+    )
     rounds = np.concatenate([each["seconds"][:: each["together"]] for each in more])
     curves = {
         int(count): (np.concatenate([each["curves"][count][0] for each in more]), share)

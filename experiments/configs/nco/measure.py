@@ -1,6 +1,6 @@
 """One method of chapter 2 on the field's public instances: what it reaches, and in which time.
 
-Command: python -m experiments.run --config=nco/solve:tsp20-greedy,cpu --workdir=runs/greedy20
+Command: python -m experiments.run --config=nco/measure:tsp20-greedy,cpu --workdir=runs/greedy20
 Expected time: 20 s on one core. Expected number: a mean tour length of 3.906 over 10,000
 instances; gaps to the optimum stand in the tables, `python -m experiments.report --fill nco/tsp`.
 
@@ -25,7 +25,7 @@ Presets: `cpu`; `paper`, the thesis's 1,280,000 samples and 10,000 updates, from
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from experiments.nco.config import CAPACITY
+from experiments.nco.config import CAPACITY, of_search
 from experiments.nco.methods import METHODS
 from experiments.runner.checks import split_arg
 
@@ -48,24 +48,9 @@ _SMOKE = {"instances": 4, "samples": 4, "steps_each": 2, "time_limit": 0.05}
 def get_config(arg: str = "") -> ConfigDict:
     size, preset = split_arg(arg or "tsp20-greedy", sizes=SIZES, presets=PRESETS)
     task, _, name = size.partition("-")
-    method, items = METHODS[name], task.lstrip("tsplibknap")
-    config = ConfigDict(
-        {
-            "experiment": "nco_solve",
-            "seed": 0,
-            "num_seeds": 1,
-            "seed_axis": "map",
-            "steps": 1,  # the number of parts follows from what is below
-            "chunk": 1,
-            "eval_every": 1,
-            "checkpoint_every": 1,
-            "keep_checkpoints": 1,
-            "deterministic": False,
-            "problem": TASKS.get(task, "tsp"),
-            "method": name,
-            "part": method.part,
-        }
-    )
+    method, items = METHODS[name], task.removeprefix("tsp").removeprefix("knap")
+    config = ConfigDict(of_search() | {"experiment": "nco_measure", "method": name})
+    config.update({"problem": TASKS.get(task, "tsp"), "part": method.part})  # which sets the steps
     if task == "tsplib":
         config.folder = "runs/tsplib"
     else:
