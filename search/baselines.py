@@ -58,6 +58,16 @@ def random(space: Space, *, unique: bool = True) -> Searcher:
     return from_history(space, propose)
 
 
+def listed(points: Shaped[np.ndarray, "n dim"]) -> Searcher:
+    """Random search of a list, without replacement: half of it on average until the best."""
+
+    def ask(state: History, n: int) -> tuple[History, list[Trial]]:
+        order = generator(state.seed).permutation(len(points))
+        return extend(state, points[order[state.asked : state.asked + n]])
+
+    return Searcher(lambda seed: begin(seed, points.shape[1], points.dtype), ask, record)
+
+
 def regularised_evolution(
     space: Choices, *, population: int = 100, tournament: int = 25, unique: bool = False
 ) -> Searcher:

@@ -10,11 +10,11 @@ Source: Wang 2022, sections 3.2.2 (AlphaX's spaces), 3.2.3 (encodings) and 4.1 (
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from search.decisions import Action, Problem, State
 from search.spaces import Choices
@@ -99,6 +99,43 @@ def _plain_code(kernels: Sequence[int], filters: Sequence[int]) -> Int[np.ndarra
     absent = (0,) * (LAYERS - len(filters))
     kernels = kernels[: len(filters)]
     return np.array([len(filters), *kernels, *absent, *filters, *absent], np.int64)
+
+
+class Siblings(NamedTuple):
+    """How well actions separate networks; one entry for each pair of children of a node.
+
+    Attributes:
+        distance: between the mean rewards below the two.
+        overlap: the part of pairs of networks, one of each child, that are ordered against their
+            children's means: a half where the children cannot be told apart.
+    """
+
+    distance: Float[np.ndarray, " pairs"]
+    overlap: Float[np.ndarray, " pairs"]
+
+
+def siblings(problem: Problem, known: Mapping[tuple[int, ...], float]) -> Siblings:
+    """Compares the children of every node of the whole tree of an action space (figure 4.1b).
+
+    Args:
+        problem: a tree of few states.
+        known: the reward of each point.
+    """
+    distance, overlap = list[float](), list[float]()
+
+    def visit(state: State) -> Float[np.ndarray, " n"]:
+        if problem.terminal(state):
+            return np.array([known[tuple(map(int, problem.point(state)))]])
+        children = [visit(problem.step(state, action)) for action in problem.actions(state)]
+        for pair in itertools.combinations(children, 2):
+            better, worse = sorted(pair, key=np.mean, reverse=True)
+            distance.append(float(better.mean() - worse.mean()))
+            wrong, even = better[:, None] < worse, better[:, None] == worse
+            overlap.append(float(wrong.mean() + even.mean() / 2))
+        return np.concatenate(children)
+
+    visit(problem.root)
+    return Siblings(np.array(distance), np.array(overlap))
 
 
 # --- tables of choices, NAS-Bench-201 among them ---

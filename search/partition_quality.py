@@ -209,3 +209,114 @@ def left_path(
         estimate = float(values[sampled[here[sampled]]].mean())
         errors.append(partition_error(values[here], estimate))
         node = 2 * node + 1
+
+
+class Reference(NamedTuple):
+    """A table of all points, and the tree that is learned from all of them.
+
+    Attributes:
+        encodings: of the points.
+        values: theirs.
+        edges: between bins of equally many values (`equal_bins`).
+        leaves: the values in each of its leaves, p_j*, by the leaf's number.
+        height: of this tree, and of those that are compared with it.
+    """
+
+    encodings: Float[np.ndarray, "n hot"]
+    values: Float[np.ndarray, " n"]
+    edges: Float[np.ndarray, " inner"]
+    leaves: dict[int, Float[np.ndarray, " m"]]
+    height: int
+
+
+class Quality(NamedTuple):
+    """Of a tree that was learned from samples.
+
+    Attributes:
+        ordered_pairs: part of neighbouring leaves of which the left one is truly better: the mean
+            value of all points in it, not only of the samples.
+        rank_correlation: Spearman's, of those means and the leaves' places; 1 is left to right.
+        divergence_nats: D_KL[p_j^n || p_j*], a mean over leaves j: the values of the samples in
+            leaf j against those of all points in leaf j of the reference. A sample of n_j from p_j*
+            itself has about (bins - 1) / (2 n_j), so that it falls with n whatever the search does.
+        mean_gap_points: mean value of the samples in leaf j minus that of p_j*, a mean over j, in
+            hundredths.
+        left_cells: points in the left-most leaf.
+        left_bound: theorem 1's bound on them (`LeftPath.limit`).
+        exact_bound: the same with delta counted after the fact (`LeftPath.exact`); always holds.
+        bound_holds: 1 where left_cells is at most left_bound, else 0.
+        steps_hold: part of the left-most path's nodes whose left child has at most half of the
+            node's points and delta more: what the theorem's proof takes for granted.
+        left_accuracy_percent: mean value of all points in the left-most leaf, in hundredths.
+    """
+
+    ordered_pairs: float
+    rank_correlation: float
+    divergence_nats: float
+    mean_gap_points: float
+    left_cells: float
+    left_bound: float
+    exact_bound: float
+    bound_holds: float
+    steps_hold: float
+    left_accuracy_percent: float
+
+
+class Seen(NamedTuple):
+    """A tree's quality, and what is in each of the lowest level's leaves, left to right.
+
+    Attributes:
+        quality: in numbers.
+        means: of the values of all points in each, nan where there is none.
+        shares: of the samples' values in each bin, nan where there is no sample.
+    """
+
+    quality: Quality
+    means: Float[np.ndarray, " leaf"]
+    shares: Float[np.ndarray, "leaf bin"]
+
+
+def reference(
+    encodings: Float[np.ndarray, "n hot"], values: Float[np.ndarray, " n"], height: int, bins: int
+) -> Reference:
+    """Learns a tree of a whole table."""
+    tree = linear_tree.learn(encodings, values, height)
+    where = linear_tree.route(tree, encodings)
+    found = {leaf: values[where == leaf] for leaf in leaves(tree)}
+    return Reference(encodings, values, equal_bins(values, bins), found, height)
+
+
+def look(known: Reference, sampled: Int[np.ndarray, " sample"], *, prior: float = 0.5) -> Seen:
+    """Learns a tree from samples of a table and measures its leaves.
+
+    Args:
+        known: the table.
+        sampled: their rows in it.
+        prior: values that each bin of a p_j* has besides.
+    """
+    encodings, values = known.encodings, known.values
+    tree = linear_tree.learn(encodings[sampled], values[sampled], known.height)
+    means = leaf_means(tree, encodings, values)
+    order = ordering(means)
+    path = left_path(tree, sampled, encodings, values)
+    where = linear_tree.route(tree, encodings[sampled])
+    first = 2 ** (known.height - 1) - 1
+    by_leaf = dict(zip(leaves(tree), means, strict=True))
+    placed = np.array([by_leaf.get(leaf, np.nan) for leaf in range(first, 2 * first + 1)])
+    shares = np.full((first + 1, len(known.edges) + 1), np.nan)
+    divergences, gaps = list[float](), list[float]()
+    for place in range(first + 1):
+        here, star = values[sampled[where == first + place]], known.leaves.get(first + place)
+        if len(here) == 0 or star is None:
+            continue
+        shares[place] = histogram(here, known.edges)
+        divergences.append(divergence(shares[place], histogram(star, known.edges, prior=prior)))
+        gaps.append(100.0 * float(here.mean() - star.mean()))
+    left = float(path.sizes[-1])
+    steps = path.realised <= path.errors
+    quality = Quality(
+        order.adjacent, order.correlation, float(np.mean(divergences)), float(np.mean(gaps)), left,
+        path.limit, path.exact, float(left <= path.limit),
+        float(np.mean(steps)) if len(steps) else 1.0, 100.0 * float(means[0]),
+    )  # fmt: skip
+    return Seen(quality, placed, shares)

@@ -13,8 +13,8 @@ from jaxtyping import Float
 
 from search import interface, lamcts, partition
 from search.interface import History
-from search.partition import Node, Region
-from search.spaces import Box
+from search.partition import Kernel, Node, Region
+from search.spaces import Box, box
 
 
 class Iteration(NamedTuple):
@@ -149,3 +149,78 @@ def volume(
         share = side**dim - (0.0 if last else (side / 2) ** dim)
         total += share * float(partition.inside(region, 0.5 + 0.5 * side * points).mean())
     return total
+
+
+def measure(space: Box, iteration: Iteration) -> dict[str, float]:
+    """What an iteration has selected of a box, for a cost whose minimum is 0 at the origin.
+
+    Returns:
+        contains_optimum: 1 where the optimum lies in the region, else 0.
+        selected_regret: mean cost of the samples in the region, |v_sel - v*|.
+        splits: of the tree.
+        best_value: the least cost so far.
+        volume_percent: of the box that the region takes, by Monte Carlo; in two dimensions at most,
+            since in many no few uniform points tell.
+    """
+    optimum = space.to_unit(np.zeros((1, space.dim)))
+    found = {
+        "contains_optimum": float(partition.inside(iteration.region, optimum)[0]),
+        "selected_regret": -iteration.selected,
+        "splits": float(splits(iteration.root)),
+        "best_value": -iteration.best,
+    }
+    if space.dim <= 2:
+        share = volume(iteration.region, space.dim, interface.generator(0))
+        found["volume_percent"] = 100.0 * share
+    return found
+
+
+class Sine(NamedTuple):
+    """A tree of uniform samples of sin(x) on an interval (figure 5.3).
+
+    Attributes:
+        box: the interval.
+        maxima: of the sine in it.
+        units: the samples, in [0, 1].
+        values: their sines.
+        root: the tree.
+    """
+
+    box: Box
+    maxima: Float[np.ndarray, " maxima"]
+    units: Float[np.ndarray, "n 1"]
+    values: Float[np.ndarray, " n"]
+    root: Node
+
+    @property
+    def measured(self) -> dict[str, float]:
+        """Where its leaves are whose samples' mean is above 0.5.
+
+        Returns:
+            maxima_inside: part of the maxima in them; volume_percent: of the interval;
+            leaf_mean: mean over the samples of the best leaf; splits: of the tree.
+        """
+
+        def high(at: Float[np.ndarray, "m 1"]) -> float:
+            return float(np.mean(means(self.root, self.values, at) > 0.5))
+
+        leaves = partition.leaves(self.root)
+        return {
+            "maxima_inside": high(self.box.to_unit(self.maxima[:, None])),
+            "volume_percent": 100.0 * high(np.linspace(0.0, 1.0, 4001)[:, None]),
+            "leaf_mean": float(max(self.values[leaf.members].mean() for leaf in leaves)),
+            "splits": float(splits(self.root)),
+        }
+
+
+def sine(
+    low: float, high: float, seed: int, *, leaf_size: int = 20, kernel: Kernel = "rbf"
+) -> Sine:
+    """Learns a tree of 100 samples of sin(x) between two numbers."""
+    interval = box(low, high, 1)
+    first, last = (np.floor((end / np.pi - 0.5) / 2) for end in (low, high))
+    maxima = np.pi / 2 + 2 * np.pi * np.arange(first + 1, last + 1)
+    units = interface.generator(seed, 0).random((100, 1))
+    values = np.sin(interval.from_unit(units)[:, 0])
+    root = partition.build(units, values, leaf_size=leaf_size, kernel=kernel, seed=seed)
+    return Sine(interval, maxima, units, values, root)

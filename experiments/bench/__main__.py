@@ -5,9 +5,11 @@
     python -m experiments.bench nco --peers            beside PyTorch (`make peers` builds it)
     python -m experiments.bench nco --peers --cores 1  the same with each side on one core
     python -m experiments.bench nco --json experiments/results/nco/speed.json
+    python -m experiments.bench search --only 'overhead-*'    work of the host
 
 A room joins with a module `experiments/ROOM/kernels.py`, whose `kernels(tiny=False)` gives a list
-of `experiments.bench.kernel.Kernel`.
+of `experiments.bench.kernel.Kernel`, and, where there is work that no one program does,
+`timings(tiny=False)` one of `Timing`, which are measured only where `--only` names them.
 
 Every run measures the machine's own rates first. `floor` is a roofline lower bound, the time that
 the kernel's matrix products, functions (tanh, exp, log, division, square root, random bits),
@@ -43,12 +45,14 @@ from experiments.runner.command import Parser, command, command_line, whole
 
 if TYPE_CHECKING:
     from experiments.bench.floor import Rates
-    from experiments.bench.kernel import Kernel, Measured
+    from experiments.bench.kernel import Kernel, Measured, Timing
     from experiments.bench.peer import Peer
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = tuple(sorted(path.parent.name for path in ROOT.glob("experiments/*/kernels.py")))
 PEERS_PYTHON = Path(".venv-peers/bin/python")
+ANY = "*"
+TITLE = "Speed, against this machine's floor and against peers"
 HEADER = ("kernel", "median", "least", "items/s", "GFLOP/s", "GB/s", "floor", "of floor")
 
 
@@ -56,7 +60,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser("experiments.bench", __doc__)
     add = parser.add_argument
     add("rooms", nargs="*", metavar="ROOM", help=f"of {', '.join(ROOMS)} (default: all)")
-    add("--only", default="*", metavar="PATTERN", help="kernels whose name matches: 'tsp20-*'")
+    add("--only", default=ANY, metavar="PATTERN", help="kernels whose name matches: 'tsp20-*'")
     add("--repeat", type=whole, default=7, metavar="N", help="rounds (default: %(default)s)")
     add(
         "--seconds",
@@ -104,30 +108,44 @@ def main(words: Sequence[str]) -> int:
 
         with contextlib.suppress(RuntimeError):  # jax has started: its devices are what they are
             make_cpu_devices(threads())  # without an accelerator; with one, no difference
-    kernels = select(flags.rooms or list(ROOMS), flags.only, flags.tiny)
-    if not kernels:
+    rooms = flags.rooms or list(ROOMS)
+    kernels = select(rooms, flags.only, flags.tiny)
+    timings = select(rooms, flags.only, flags.tiny, "timings")
+    if not kernels and not timings:
         raise UserError(f"--only: no kernel matches {flags.only!r}; try --list")
     if flags.list:
-        for kernel in kernels:
-            print(kernel.name)
+        for each in [*kernels, *timings]:
+            print(each.name)
         return 0
     start = time.perf_counter()
-    measured = run(kernels, flags)
+    measured = run(kernels, flags) if kernels else []
+    timed = [] if flags.only == ANY else time_host(timings)
     if flags.json is not None:
         known = {
             "command": command_line("experiments.bench", words),
             "seconds": round(time.perf_counter() - start, 1),
         }
-        write(flags.json, measured, known, flags)
+        write(flags.json, measured, timed, known, flags)
     return 0
 
 
-def select(rooms: Sequence[str], pattern: str, tiny: bool) -> list[Kernel]:
-    """Returns the kernels of some rooms whose names match."""
+def select(rooms: Sequence[str], pattern: str, tiny: bool, kind: str = "kernels") -> list[Any]:
+    """Returns the kernels, or the timings, of some rooms whose names match."""
     found = []
     for room in rooms:
-        found += importlib.import_module(f"experiments.{room}.kernels").kernels(tiny=tiny)
-    return [kernel for kernel in found if fnmatch.fnmatch(kernel.name, pattern)]
+        module = importlib.import_module(f"experiments.{room}.kernels")
+        found += getattr(module, kind)(tiny=tiny) if hasattr(module, kind) else []
+    return [each for each in found if fnmatch.fnmatch(each.name, pattern)]
+
+
+def time_host(timings: Sequence[Timing]) -> list[dict[str, Any]]:
+    """Measures what no one program does, and prints its rows."""
+    found = []
+    for timing in timings:
+        for row in timing.measure():
+            print(f"{row['name']:28}{row['metric']:20}{row['value']:12.4g}", flush=True)
+            found.append(row)
+    return found
 
 
 def run(kernels: Sequence[Kernel], flags: argparse.Namespace) -> list[Measured]:
@@ -311,16 +329,21 @@ def words_of(settings: Mapping[str, Any]) -> str:
 
 
 def write(
-    path: Path, measured: Sequence[Measured], known: dict[str, Any], flags: argparse.Namespace
+    path: Path,
+    measured: Sequence[Measured],
+    timed: Sequence[dict[str, Any]],
+    known: dict[str, Any],
+    flags: argparse.Namespace,
 ) -> None:
-    """Puts the rows into a result file; rows that were not measured now stay as they are."""
+    """Puts the rows into a result file, whose title and other rows stay as they are."""
     from experiments.report import rows
     from experiments.report import table as results_table
 
     suffix = "" if flags.cores is None else f"-{flags.cores}core"
     known = known | {"machine": rows.here(), "commit": rows.checkout()}
-    new = [rows.complete(row, known) for done in measured for row in result_rows(done, suffix)]
-    results_table.write_table(path, "Speed, against this machine's floor and against peers", new)
+    new = [row for done in measured for row in result_rows(done, suffix)] + [*timed]
+    title = results_table.read_table(path).title if path.exists() else TITLE
+    results_table.write_table(path, title, [rows.complete(row, known) for row in new])
     print(f"\nwrote {path}")
 
 

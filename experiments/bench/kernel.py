@@ -56,6 +56,18 @@ class Kernel(NamedTuple):
     settings: Mapping[str, Any] = MappingProxyType({})
 
 
+class Timing(NamedTuple):
+    """What no one program is: work of the host, timed by the room itself.
+
+    Attributes:
+        name: to choose it by; it is measured only where `--only` asks for it.
+        measure: `() -> rows` of its own names and metrics.
+    """
+
+    name: str
+    measure: Callable[[], list[dict[str, Any]]]
+
+
 class Loaded:
     """A kernel compiled and warmed, on the first call; `run` then does one dispatch at a time."""
 

@@ -1,14 +1,12 @@
 """The motivating example of Wang 2022, section 4.1: which actions a tree search is given matters.
 
-    python -m experiments.search.plain_cnn
-    python -m experiments.search.plain_cnn --seeds 20 --c 0.5 --out runs/plain_cnn.json
+    python -m experiments.report --fill search/plain_cnn
 
 UCT looks for the best of 1,364 plain CNNs, whose accuracies on 8x8 digits were measured by
 `experiments.search.plain_cnn_training` and come with this package. With the actions `global` it
 decides the depth first, then every kernel, then every layer's filters; with `sequential` one layer
-after the other. Writes the rows `global` and `sequential` of the first c, `global_c0.5` and the
-like of the others, and `random`, of `experiments/results/search/plain_cnn.json`, and figure 4.1
-beside it:
+after the other. Rows `global` and `sequential` are of c = 0.2, `global_c0.5` and the like of other
+c:
 
     median_samples_to_best    distinct networks until the best one, over seeds
     sibling_distance_percent  d of figure 4.1(b): how far apart the mean accuracies of two children
@@ -26,77 +24,49 @@ thesis's images, was not measured.
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import shlex
-import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, get_args
 
 import numpy as np
-from jaxtyping import Float
 
 from experiments.data import catalogue, registry
 from experiments.report import figures
-from experiments.report import rows as result_rows
-from experiments.report import table as results_table
 from experiments.report.interval import mean_interval
-from experiments.search import tables as search_tables
-from experiments.search import tabular as tabular_search
-from experiments.search.tabular import Found
-from search import design_spaces, interface, mcts
-from search.interface import Searcher
-from search.mcts import Problem
+from experiments.report.rows import Row
+from experiments.report.sweep import Cell, Table, Workdirs
+from experiments.runner import search_loop
+from experiments.runner.checks import check_choice, check_float
+from experiments.runner.experiment import Search
+from experiments.search.tabular import found, sample_rows
+from search import baselines, design_spaces, distinct, mcts
+from search.bandit import Form
 
-ORDERS = ("global", "sequential")
-TITLE = "Plain CNNs: samples to the best of 1,364 networks, by the actions of the search"
-FIGURE = "figure4_1.png"
+ORDERS = get_args(design_spaces.Order)
 CS = (0.2, 0.5, 1.0, 2.0)
-IDLE = 100  # trials in a row without a new network, each after 100 iterations, as they are here
+FIGURE = "figure4_1.png"
+Rewards = Mapping[tuple[int, ...], float]
 
 
-class Siblings(NamedTuple):
-    """How well actions separate networks; one entry for each pair of children of a node.
-
-    Attributes:
-      distance: between the mean accuracies below the two, in percentage points.
-      overlap: the part of pairs of networks, one of each child, that are ordered against their
-        children's means, in per cent.
-    """
-
-    distance: Float[np.ndarray, " pairs"]
-    overlap: Float[np.ndarray, " pairs"]
-
-
-@search_tables.command
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns the exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.search.plain_cnn",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+def build(config: Any) -> Search:
+    """A search of the networks until the best one."""
+    actions = check_choice(config, "actions", (*ORDERS, "random"))
+    c, form = check_float(config, "c", low=0.0), check_choice(config, "form", get_args(Form))
+    known = rewards()
+    if actions == "random":
+        searcher = baselines.listed(np.array(list(known)))
+    else:
+        within = mcts.searcher(design_spaces.plain_cnn(actions), c=c, form=form)
+        searcher = distinct.searcher(within, len(next(iter(known))))
+    work = Search(
+        searcher=searcher,
+        objective=lambda point, _: known[tuple(map(int, point))],
+        headline=("accuracy", "max"),
+        goal=max(known.values()),
     )
-    parser.add_argument("--seeds", type=int, default=200, metavar="N", help="searches each (200)")
-    parser.add_argument(
-        "--c", type=float, nargs="+", default=list(CS), help=f"exploration ({CS})", metavar="C"
-    )
-    parser.add_argument("--form", choices=("algorithm", "equation"), default="algorithm")
-    parser.add_argument(
-        "--out", type=Path, default=results_table.table_path("search/plain_cnn"), metavar="FILE"
-    )
-    flags = parser.parse_args(words)
-    if not 1 <= flags.seeds <= 10_000:
-        parser.error(f"--seeds: expected 1 to 10,000, got {flags.seeds}")
-    if not all(0 <= c < 1e6 for c in flags.c):
-        parser.error(f"--c: expected numbers of at least 0, got {flags.c}")
-    search_tables.not_fewer(parser, flags.out, flags.seeds)
-    command = shlex.join(["python", "-m", "experiments.search.plain_cnn", *words])
-    measure(flags.seeds, flags.c, flags.form, flags.out, command)
-    return 0
+    return work._replace(finish=lambda searched, _: search_loop.best_row(actions, work, searched))
 
 
 def rewards() -> dict[tuple[int, ...], float]:
@@ -106,131 +76,54 @@ def rewards() -> dict[tuple[int, ...], float]:
     return {tuple(map(int, c)): float(m) for c, m in zip(table["encodings"], means, strict=True)}
 
 
-def measure(
-    seeds: int, cs: Sequence[float], form: Any, out: Path, command: str
-) -> list[dict[str, Any]]:
-    """Runs the searches, writes the rows and the figure."""
+def separations(order: Any, known: Rewards) -> dict[str, Any]:
+    """How far an action space separates networks, in percent."""
+    pairs = design_spaces.siblings(design_spaces.plain_cnn(order), known)
+    return {name: 100 * values for name, values in pairs._asdict().items()}
+
+
+def rows(name: str, workdirs: Workdirs) -> list[Row]:
+    """Samples to the best, and the separation of the actions."""
     known = rewards()
-    best, rows, found = max(known.values()), [], dict[str, list[Found]]()
-    problems = {order: design_spaces.plain_cnn(order) for order in ORDERS}  # type: ignore[arg-type]
-    separations = {order: siblings(p, known) for order, p in problems.items()}
-    searchers = {
-        (order, f"c={c:g} form={form}"): mcts.searcher(problem, c=c, form=form)
-        for c in cs
-        for order, problem in problems.items()
-    }
-    for (order, config), searcher in {**searchers, ("random", ""): uniform(list(known))}.items():
-        first = config in ("", f"c={cs[0]:g} form={form}")
-        name = order if first else f"{order}_{config.partition(' ')[0].replace('=', '')}"
-        started = time.monotonic()
-        found[name] = [
-            tabular_search.samples_to_best(
-                searcher,
-                lambda x: known[tuple(map(int, x))],
-                best,
-                seed=seed,
-                budget=len(known),
-                idle=IDLE,
-            )
-            for seed in range(seeds)
-        ]
-        seconds = time.monotonic() - started
-        rows += tabular_search.sample_rows(
-            name,
-            found[name],
-            command=command,
-            config=config,
-            seconds=seconds,
-        )
-        print(f"{name}: {rows[-3]['value']:.4g} samples (median)", flush=True)
-        if order not in separations:
-            continue
-        for field, values in separations[order]._asdict().items():
-            rows.append(
-                result_rows.row(
-                    name,
-                    f"sibling_{field}_percent",
-                    mean_interval(values),
-                    unit="instance",
-                    command=command,
-                    config=f"all {len(values)} pairs of children",
-                    seconds=seconds,
-                )
-            )
-    results_table.write_table(out, TITLE, rows)
-    search_tables.show(out, {row["name"] for row in rows})
-    drawn = {name: found[name] for name in (*ORDERS, "random")}
-    draw(out.with_name(FIGURE), drawn, separations, best, known)
-    return rows
+    made = sample_rows(name, found(workdirs[name], max(known.values())))
+    order = name.partition("_")[0]
+    if order in ORDERS:
+        for metric, values in separations(order, known).items():
+            of_pairs = mean_interval(values)._asdict() | {"unit": "instance", "seeds": []}
+            made.append({"name": name, "metric": f"sibling_{metric}_percent", **of_pairs})
+    return made
 
 
-def uniform(encodings: Sequence[tuple[int, ...]]) -> Searcher:
-    """Random search without replacement, the expectation of which is half of the networks."""
-    points = np.array(encodings, np.int64)
-
-    def ask(state: Any, n: int) -> Any:
-        order = interface.generator(state.seed).permutation(len(points))
-        return interface.extend(state, points[order[state.asked : state.asked + n]])
-
-    return Searcher(
-        lambda seed: interface.begin(seed, points.shape[1], np.int64), ask, interface.record
-    )
-
-
-def siblings(problem: Problem, known: dict[tuple[int, ...], float]) -> Siblings:
-    """Compares the children of every node of the whole tree of an action space."""
-    below: dict[Any, Float[np.ndarray, " n"]] = {}
-    distance, overlap = list[float](), list[float]()
-
-    def visit(state: Any) -> Float[np.ndarray, " n"]:
-        if problem.terminal(state):
-            values = np.array([known[tuple(map(int, problem.point(state)))]])
-        else:
-            children = [visit(problem.step(state, action)) for action in problem.actions(state)]
-            for one, other in itertools.combinations(children, 2):
-                if one.mean() < other.mean():
-                    one, other = other, one
-                distance.append(100 * float(one.mean() - other.mean()))
-                wrong = one[:, None] < other
-                even = one[:, None] == other
-                overlap.append(100 * float(wrong.mean() + even.mean() / 2))
-            values = np.concatenate(children)
-        below[state] = values
-        return values
-
-    visit(problem.root)
-    return Siblings(np.array(distance), np.array(overlap))
-
-
-def draw(
-    path: Path,
-    found: dict[str, list[Found]],
-    separations: dict[str, Siblings],
-    best: float,
-    known: dict[tuple[int, ...], float],
-) -> None:
+def draw(_: Sequence[Row], workdirs: Workdirs, folder: Path) -> Iterable[Path]:
     """Figure 4.1: the first decisions of both trees, how far siblings are apart, the searches."""
-    plt = figures.pyplot()
-    colours = dict(zip(found, figures.PALETTE, strict=False))
+    names = (*ORDERS, "random")
+    if not set(names) <= set(workdirs):
+        return
+    known, plt = rewards(), figures.pyplot()
+    top = max(known.values())
+    colours = dict(zip(names, figures.PALETTE, strict=False))
     with plt.rc_context(figures.STYLE):
         figure, (tree, spread, curves) = plt.subplots(1, 3, figsize=(12.6, 3.4))
         _draw_first_decisions(tree, known, colours)
+        labels = []
         for place, order in enumerate(ORDERS):
-            distance = separations[order].distance
+            distance = separations(order, known)["distance"]
             spread.boxplot(
                 distance, positions=[place], widths=0.5, showfliers=False,
                 medianprops={"color": colours[order]},
             )  # fmt: skip
             spread.plot(place, distance.mean(), "D", color=colours[order])
-        spread.set_xticks(range(len(ORDERS)), [f"{o}\nd = {separations[o].distance.mean():.2f}"
-                                               for o in ORDERS])  # fmt: skip
+            labels.append(f"{order}\nd = {distance.mean():.2f}")
+        spread.set_xticks(range(len(ORDERS)), labels)
         spread.set_ylabel("distance of two children's means\n(percentage points)")
         spread.set_title("(b) what an action decides")
         steps = np.arange(1, len(known) + 1)
-        for name, runs in found.items():
-            best_so_far = np.array([np.pad(r.best, (0, len(known) - len(r.best)), mode="edge")
-                                    for r in runs])  # fmt: skip
-            regret = 100 * (best - best_so_far)
+        for name in names:
+            best = [
+                np.pad(each.best, (0, len(known) - len(each.best)), mode="edge")
+                for each in found(workdirs[name], top)
+            ]
+            regret = 100 * (top - np.array(best))
             low, middle, high = np.percentile(regret, [25, 50, 75], axis=0)
             curves.plot(steps, middle, label=name, color=colours[name])
             curves.fill_between(steps, low, high, color=colours[name], alpha=0.18, lw=0)
@@ -239,12 +132,12 @@ def draw(
         curves.set_ylabel("regret (percentage points),\nmedian and quartiles")
         curves.set_title("(c) the search")
         curves.legend()
-        figure.savefig(path)
+        figure.savefig(folder / FIGURE)
         plt.close(figure)
-    print(path)
+    yield folder / FIGURE
 
 
-def _draw_first_decisions(axis: Any, known: dict[tuple[int, ...], float], colours: Any) -> None:
+def _draw_first_decisions(axis: Any, known: Rewards, colours: Any) -> None:
     """The accuracies below each child of the root's decision: depth, or the first layer."""
     values = np.array(list(known.values())) * 100
     codes = np.array(list(known))
@@ -266,5 +159,25 @@ def _draw_first_decisions(axis: Any, known: dict[tuple[int, ...], float], colour
     axis.set_title("(a) the first decisions")
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+def _cells() -> dict[str, Cell]:
+    cells = {
+        order if c == CS[0] else f"{order}_c{c:g}": {"actions": order, "c": c}
+        for c in CS
+        for order in ORDERS
+    }
+    return {
+        name: Cell("search/plain_cnn:digits,cpu", {**changes, "num_seeds": 200})
+        for name, changes in {**cells, "random": {"actions": "random"}}.items()
+    }
+
+
+TABLES = MappingProxyType(
+    {
+        "search/plain_cnn": Table(
+            "Plain CNNs: samples to the best of 1,364 networks, by the actions of the search",
+            _cells(),
+            rows,
+            draw,
+        )
+    }
+)

@@ -1,21 +1,19 @@
 """Pictures of where LA-MCTS searches: figures 5.3, 5.9(a) and 5.11 of Wang 2022.
 
-Drawn by `experiments.search.regions` from what it measures.
+Drawn by `experiments.search.regions`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
 
 from experiments.report import figures
 from experiments.report.interval import mean_interval
 from search import partition, regions
-from search.partition import Node
-from search.regions import Iteration
+from search.regions import Iteration, Sine
 from search.spaces import Box
 
 # Of figure 5.11: the iterations, and half the side of the window in which the region can be seen.
@@ -23,17 +21,11 @@ PANELS = {0: 10.0, 1: 10.0, 2: 10.0, 3: 10.0, 5: 5.0, 10: 1.5, 15: 0.8, 20: 0.4}
 PIXELS = 241
 
 
-def draw_sine(
-    path: Path,
-    interval: Box,
-    root: Node,
-    units: Float[np.ndarray, "n 1"],
-    values: Float[np.ndarray, " n"],
-    maxima: Sequence[float],
-) -> None:
+def draw_sine(path: Path, tree: Sine) -> Path:
     """Figure 5.3: sin(x) and its samples, and below them the regions of each level of the tree."""
     plt = figures.pyplot()
     grid = np.linspace(0.0, 1.0, 2001)[:, None]
+    interval, maxima, units, values, root = tree
     x = interval.from_unit(grid)[:, 0]
     shades = {"cmap": "viridis_r", "vmin": -1.0, "vmax": 1.0}
     with plt.rc_context(figures.STYLE):
@@ -62,17 +54,16 @@ def draw_sine(
         figure.colorbar(image, ax=(curve, bars), label="mean of the samples", shrink=0.8)
         figure.savefig(path)
         plt.close(figure)
-    print(path)
+    return path
 
 
-def draw_plane(path: Path, space: Box, run: Sequence[Iteration], shares: Sequence[float]) -> None:
+def draw_plane(path: Path, space: Box, run: Sequence[Iteration]) -> Path:
     """Figure 5.11: a tree's leaves by their means, the selected region, samples and optimum.
 
     Args:
       path: the picture.
       space: a square about the origin.
       run: the iterations of a seed.
-      shares: of the box that each one's region takes, in per cent.
     """
     plt = figures.pyplot()
     with plt.rc_context(figures.STYLE):
@@ -94,8 +85,8 @@ def draw_plane(path: Path, space: Box, run: Sequence[Iteration], shares: Sequenc
             axis.plot(0, 0, "*", color="red", ms=11, mec="white", mew=0.8)
             axis.set(xlim=(-half, half), ylim=(-half, half))
             axis.grid(visible=False)
-            samples = f"{each.history.asked} samples"
-            axis.set_title(f"{number}: {samples}, {shares[number]:.2g}%", fontsize=8.5)
+            samples, share = each.history.asked, regions.measure(space, each)["volume_percent"]
+            axis.set_title(f"{number}: {samples} samples, {share:.2g}%", fontsize=8.5)
         figure.colorbar(image, ax=axes, label="mean cost of a leaf's samples", shrink=0.8)
         figure.suptitle(
             "Ackley-2: the leaves, the selected region (orange; its share of the box) and the "
@@ -103,22 +94,22 @@ def draw_plane(path: Path, space: Box, run: Sequence[Iteration], shares: Sequenc
         )  # fmt: skip
         figure.savefig(path)
         plt.close(figure)
-    print(path)
+    return path
 
 
-def draw_splits(path: Path, runs: Sequence[Sequence[Iteration]], trials: int) -> None:
+def draw_splits(path: Path, runs: Sequence[Mapping[str, Sequence[float]]], trials: int) -> Path:
     """Figure 5.9(a): the regret of the selected region, and the number of splits.
 
     Args:
       path: the picture.
-      runs: iterations of each seed.
+      runs: regret and splits of each seed's iterations.
       trials: between one tree and the next.
     """
     plt = figures.pyplot()
-    steps = np.arange(len(runs[0]))
+    steps = np.arange(len(runs[0]["splits"]))
     panels = {
-        "regret of the selected region": [[-each.selected for each in run] for run in runs],
-        "splits of the tree": [[regions.splits(each.root) for each in run] for run in runs],
+        "regret of the selected region": [run["regret"] for run in runs],
+        "splits of the tree": [run["splits"] for run in runs],
     }
     with plt.rc_context(figures.STYLE):
         figure, axes = plt.subplots(1, 2, figsize=(9.2, 3.2))
@@ -135,4 +126,4 @@ def draw_splits(path: Path, runs: Sequence[Sequence[Iteration]], trials: int) ->
         axes[0].set_ylabel("mean cost of its samples")
         figure.savefig(path)
         plt.close(figure)
-    print(path)
+    return path

@@ -1,22 +1,12 @@
 """Where LA-MCTS searches: figures 5.3, 5.9 and 5.11 of Wang 2022, measured over seeds.
 
-    python -m experiments.search.regions sine         # figure 5.3
-    python -m experiments.search.regions ackley20     # figure 5.9(a)
-    python -m experiments.search.regions ackley2      # figures 5.9(b) and 5.11
+    python -m experiments.report --fill search/regions
+    python -m experiments.run --config=search/regions:ackley2-random,cpu --workdir=runs/regions
 
-Rows of `experiments/results/search/regions.json`, means over seeds, and figure5_3.png,
-figure5_9.png and figure5_11.png beside it. An iteration is a tree learned from all samples so far,
-the region that it selects, and the samples taken there. The row `ackley20-turbo-5`, say, is of
-iteration 5; 0 is the tree of the initial design of 30 samples.
-
-    contains_optimum     part of seeds in whose selected region the optimum lies
-    volume_percent       of the box that the region takes, by Monte Carlo
-    selected_regret      mean cost of the samples in the region, less the optimum's: |v_sel - v*|
-    splits               of the tree
-    best_value           the least cost among all samples
-    regret_correlation   Spearman's, of splits and selected regret over a seed's iterations
-    maxima_inside        part of the maxima of sin(x) inside leaves whose samples' mean is above 0.5
-    leaf_mean            mean of sin(x) over the samples of the best leaf
+An iteration is a tree learned from all samples so far, the region that it selects, and the samples
+taken there. The row `ackley20-turbo-5`, say, is of iteration 5; 0 is the tree of the initial design
+of 30 samples. `search.regions.measure` and `Sine.measured` define the metrics;
+`regret_correlation` is Spearman's, of splits and selected regret over a seed's iterations.
 
 sine: 100 uniform samples of sin(x), leaves of 20, on [0, 4 pi] (`sine-2`, two maxima) and on
 [-10, 10] (`sine-3`). ackley20: on [-5, 10]^20 with TuRBO-1 in the region and a new tree after every
@@ -27,182 +17,124 @@ ackley2: on [-10, 10]^2, an iteration being 10 uniform points of the region (`ra
 
 from __future__ import annotations
 
-import argparse
-import shlex
-import sys
-import time
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from ml_collections import ConfigDict
 
-from experiments.nco.tables import Parser
-from experiments.report import rows as result_rows
-from experiments.report import table as results_table
-from experiments.report.interval import mean_interval
-from experiments.runner.one_thread import one_thread
-from experiments.search import region_figures as search_region_figures
-from experiments.search import tables as search_tables
-from search import benchmarks, interface, lamcts, partition, regions, spaces, turbo
-from search.partition import Node
-from search.regions import Iteration
+from experiments.report.rows import Row
+from experiments.report.sweep import Cell, Table, Workdirs
+from experiments.runner.checks import ConfigError, check_choice, check_int
+from experiments.runner.experiment import Search
+from experiments.runner.workdir import read_config
+from experiments.search import region_figures, study, tree
+from search import benchmarks, lamcts, regions, spaces, turbo
+from search.interface import Measured
+from search.regions import Iteration, Sine
 from search.spaces import Box
 
-TABLE = "search/regions"
-TITLE = "LA-MCTS: the region that is selected, by iteration"
-HALF_PI = np.pi / 2
-SINES = {
-    "sine-2": (spaces.box(0.0, 4 * np.pi, 1), HALF_PI + 2 * np.pi * np.arange(2)),
-    "sine-3": (spaces.box(-10.0, 10.0, 1), HALF_PI + 2 * np.pi * np.arange(-1, 2)),
-}
-PLANE = spaces.box(-10.0, 10.0, 2)
-SPACE = benchmarks.FUNCTIONS["ackley"].box(20)
-# Settings, and the trials that are asked for at once.
-PLANE_SETTINGS = {
-    "random": (lamcts.Settings(solver="random"), 10),
-    "turbo": (lamcts.Settings(turbo=turbo.FAST, round_init=10, round_most=20), 1),
-}
-SPACE_SETTINGS = lamcts.Settings(turbo=turbo.FAST, round_init=20, round_most=40)
-MARKS = (0, 1, 2, 5, 10, 20)
-
-Found = list[tuple[str, str, list[float]]]  # (row, metric, one value a seed)
+SINES = MappingProxyType({"sine-2": (0.0, 4 * np.pi), "sine-3": (-10.0, 10.0)})
+TASKS = (*SINES, "ackley20-turbo", "ackley2-random", "ackley2-turbo")
 
 
-def measured(space: Box, each: Iteration) -> dict[str, float]:
-    """The metrics of an iteration on a cost with minimum 0 at the origin."""
-    optimum = space.to_unit(np.zeros((1, space.dim)))
-    found = {
-        "contains_optimum": float(partition.inside(each.region, optimum)[0]),
-        "selected_regret": -each.selected,
-        "splits": float(regions.splits(each.root)),
-        "best_value": -each.best,
-    }
-    if space.dim <= 2:  # in 20 dimensions no few uniform points tell
-        found["volume_percent"] = 100.0 * regions.volume(
-            each.region, space.dim, interface.generator(0)
-        )
-    return found
+def build(config: Any) -> Search:
+    """A study of one measurement a seed: of a tree of sin(x), or of a search's iterations."""
+    task = check_choice(config, "task", TASKS)
+    settings = settings_of(config)
+    if task in SINES:
+        return study.search([task], functools.partial(_sine, settings), ("splits", "max"))
+    if not config.marks or min(config.marks) < 0:
+        raise ConfigError("marks", "numbers of iterations", config.marks)
+
+    def measure(seed: int, _: str) -> Measured:
+        run = iterations(config, seed, max(config.marks) + 1)
+        box = box_of(task)
+        rows = {f"{task}-{mark}": regions.measure(box, run[mark]) for mark in config.marks}
+        splits = [regions.splits(each.root) for each in run]
+        regret = [-each.selected for each in run]
+        rows[task] = {"regret_correlation": _correlation(splits, regret)}
+        return study.found(rows, run[-1].best, splits=splits, regret=regret)
+
+    return study.search([task], measure, ("value", "min"))
 
 
-def ackley(
-    name: str, space: Box, settings: lamcts.Settings, batch: int, seeds: int
-) -> tuple[list[list[Iteration]], Found]:
-    """Searches Ackley's function; returns the iterations of each seed, and what was measured."""
-    objective, runs = benchmarks.objective("ackley"), list[list[Iteration]]()
-    for seed in range(seeds):
-        since, count = time.monotonic(), max(MARKS) + 1
-        runs.append(
-            regions.iterations(space, settings, objective, seed=seed, count=count, batch=batch)
-        )
-        best, seconds = -runs[-1][-1].best, time.monotonic() - since
-        print(f"{name} seed={seed}: {best:.4g} in {seconds:.0f} s", flush=True)
-    found: Found = []
-    for mark in MARKS:
-        each = [measured(space, run[mark]) for run in runs]
-        found += [(f"{name}-{mark}", key, [one[key] for one in each]) for key in each[0]]
-    found.append((name, "regret_correlation", [_correlation(run) for run in runs]))
-    return runs, found
+def _sine(settings: lamcts.Settings, seed: int, task: str) -> Measured:
+    metrics = sine(settings, seed, task).measured
+    return study.found({task: metrics}, metrics["splits"])
 
 
-def _correlation(run: Sequence[Iteration]) -> float:
+def sine(settings: lamcts.Settings, seed: int, task: str) -> Sine:
+    """A tree of a task's interval."""
+    return regions.sine(*SINES[task], seed, leaf_size=settings.leaf_size, kernel=settings.kernel)
+
+
+def settings_of(config: Any) -> lamcts.Settings:
+    """LA-MCTS's settings; the task names the solver.
+
+    Raises:
+      ConfigError: one is out of range.
+    """
+    solver: Any = "random" if config.task.endswith("random") else "turbo"
+    return lamcts.Settings(solver=solver, turbo=turbo.FAST, **tree.checked(config))
+
+
+def box_of(task: str) -> Box:
+    """Where Ackley's function is searched."""
+    large = task.startswith("ackley20")
+    return benchmarks.FUNCTIONS["ackley"].box(20) if large else spaces.box(-10.0, 10.0, 2)
+
+
+def iterations(config: Any, seed: int, count: int) -> list[Iteration]:
+    """The first iterations of a search of Ackley's function."""
+    return regions.iterations(
+        box_of(config.task), settings_of(config), benchmarks.objective("ackley"),
+        seed=seed, count=count, batch=check_int(config, "batch_size", low=1),
+    )  # fmt: skip
+
+
+def _correlation(splits: Sequence[int], regret: Sequence[float]) -> float:
     from scipy.stats import spearmanr
 
-    counts, regret = [regions.splits(each.root) for each in run], [-each.selected for each in run]
-    if len(set(counts)) == 1 or len(set(regret)) == 1:  # it never changes: there is no order
+    if len(set(splits)) == 1 or len(set(regret)) == 1:  # it never changes: there is no order
         return 0.0
-    return float(spearmanr(counts, regret).statistic)
+    return float(spearmanr(splits, regret).statistic)
 
 
-def samples(interval: Box, seed: int) -> tuple[Float[np.ndarray, "n 1"], Float[np.ndarray, " n"]]:
-    """100 uniform points of an interval, in [0, 1], and their sines."""
-    units = interface.generator(seed, 0).random((100, 1))
-    return units, np.sin(interval.from_unit(units)[:, 0])
+def draw(_: Sequence[Row], workdirs: Workdirs, folder: Path) -> Iterable[Path]:
+    """Figures 5.3, 5.9(a) and 5.11, each where its cell is there; trees are learned again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if sines := study.measured("sine-2", workdirs):  # a tree of as many splits as most
+        splits = [each.more[0]["rows"]["sine-2"]["splits"] for each in sines]
+        seed = int(np.argsort(splits)[len(splits) // 2])
+        settings = settings_of(_config(workdirs["sine-2"]))
+        shown = sine(settings, seed, "sine-2")
+        yield region_figures.draw_sine(folder / "figure5_3.png", shown)
+    if large := study.measured("ackley20-turbo", workdirs):
+        runs = [each.more[0] for each in large]
+        trials = _config(workdirs["ackley20-turbo"]).tree.round_most
+        yield region_figures.draw_splits(folder / "figure5_9.png", runs, trials)
+    if "ackley2-random" in workdirs:
+        config = _config(workdirs["ackley2-random"])
+        run = iterations(config, 0, max(region_figures.PANELS) + 1)
+        box = box_of(config.task)
+        yield region_figures.draw_plane(folder / "figure5_11.png", box, run)
 
 
-def sine(name: str, seeds: int) -> tuple[list[Node], Found]:
-    """Trees of sin(x); returns those, and what was measured."""
-    interval, maxima = SINES[name]
-    roots = list[Node]()
-    found: dict[str, list[float]] = {
-        "maxima_inside": [], "volume_percent": [], "leaf_mean": [], "splits": []
-    }  # fmt: skip
-    grid = np.linspace(0.0, 1.0, 4001)[:, None]
-    for seed in range(seeds):
-        units, values = samples(interval, seed)
-        roots.append(partition.build(units, values, leaf_size=20, seed=seed))
-        at = interval.to_unit(maxima[:, None])
-        found["maxima_inside"].append(float(np.mean(regions.means(roots[-1], values, at) > 0.5)))
-        high = regions.means(roots[-1], values, grid) > 0.5
-        found["volume_percent"].append(100.0 * float(np.mean(high)))
-        best = max(values[leaf.members].mean() for leaf in partition.leaves(roots[-1]))
-        found["leaf_mean"].append(float(best))
-        found["splits"].append(float(regions.splits(roots[-1])))
-    return roots, [(name, metric, values) for metric, values in found.items()]
+def _config(workdir: Path) -> ConfigDict:
+    return ConfigDict(read_config(workdir))
 
 
-def measure(what: str, seeds: int, out: Path, command: str) -> None:
-    """Measures, writes the rows and draws."""
-    since, found = time.monotonic(), list[tuple[str, str, list[float]]]()
-    if what == "sine":
-        for name, (interval, maxima) in SINES.items():
-            roots, more = sine(name, seeds)
-            found += more
-            if name == "sine-2":  # a tree of as many splits as most
-                shown = int(np.argsort([regions.splits(root) for root in roots])[len(roots) // 2])
-                search_region_figures.draw_sine(
-                    out.with_name("figure5_3.png"), interval, roots[shown],
-                    *samples(interval, shown), list(maxima),
-                )  # fmt: skip
-    elif what == "ackley20":
-        runs, found = ackley("ackley20-turbo", SPACE, SPACE_SETTINGS, 1, seeds)
-        path = out.with_name("figure5_9.png")
-        search_region_figures.draw_splits(path, runs, SPACE_SETTINGS.round_most)
-    else:
-        for solver, (settings, batch) in PLANE_SETTINGS.items():
-            runs, more = ackley(f"ackley2-{solver}", PLANE, settings, batch, seeds)
-            found += more
-            if solver == "random":
-                shares = [measured(PLANE, each)["volume_percent"] for each in runs[0]]
-                path = out.with_name("figure5_11.png")
-                search_region_figures.draw_plane(path, PLANE, runs[0], shares)
-    seconds = time.monotonic() - since
-    made = [
-        result_rows.row(
-            name, metric, mean_interval(values), unit="seed", command=command,
-            config="c=1 theta=20 rbf form=algorithm", seeds=list(range(seeds)), seconds=seconds,
+TABLES = MappingProxyType(
+    {
+        "search/regions": Table(
+            "LA-MCTS: the region that is selected, by iteration",
+            {task: Cell(f"search/regions:{task},cpu", {"num_seeds": 20}) for task in TASKS},
+            study.written,
+            draw,
         )
-        for name, metric, values in found
-    ]  # fmt: skip
-    results_table.write_table(out, TITLE, made)
-    for row in made:
-        print(f"{row['name']} {row['metric']}: {row['value']:.4g}")
-
-
-@search_tables.command
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns the exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    parser = Parser(
-        prog="python -m experiments.search.regions",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("what", choices=("sine", "ackley20", "ackley2"))
-    add("--seeds", type=int, default=20, metavar="N", help="(20)")
-    add("--out", type=Path, default=results_table.table_path(TABLE), metavar="FILE")
-    flags = parser.parse_args(words)
-    if flags.seeds < 1:
-        parser.error(f"--seeds: expected at least 1, got {flags.seeds}")
-    search_tables.not_fewer(parser, flags.out, flags.seeds)
-    command = shlex.join(["python", "-m", "experiments.search.regions", *words])
-    flags.out.parent.mkdir(parents=True, exist_ok=True)
-    with one_thread():
-        measure(flags.what, flags.seeds, flags.out, command)
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    }
+)
