@@ -13,29 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments.data import registry
-from experiments.data.batches import batches, resident
+from experiments.data.batches import batches
 from experiments.data.catalogue import DATASETS
-from experiments.data.registry import (
-    ChecksumError,
-    Dataset,
-    MissingDataset,
-    UnknownDataset,
-    data_root,
-)
 
-__all__ = [
-    "DATASETS",
-    "ChecksumError",
-    "Dataset",
-    "MissingDataset",
-    "UnknownDataset",
-    "batches",
-    "data_root",
-    "fetch",
-    "load",
-    "present",
-    "resident",
-]
+__all__ = ["DATASETS", "batches", "fetch", "load", "present"]
 
 
 def load(name: str, *, root: str | Path | None = None, **options: Any) -> dict[str, Any]:

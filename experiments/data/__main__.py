@@ -16,21 +16,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.action == "fetch":
-            return _fetch(options.name, options.root, options.given)
-        if options.action == "show":
+            print(_fetched(options.name, options.root, options.given))
+        elif options.action == "show":
             print(_details(registry.lookup(DATASETS, options.name), options.root))
-            return 0
-    except (
-        registry.UnknownDataset,
-        registry.ChecksumError,
-        ImportError,
-        OSError,
-        RuntimeError,
-        ValueError,
-    ) as error:
+        else:
+            print(_listing(options.root, shutil.get_terminal_size((100, 24)).columns))
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(_listing(options.root, shutil.get_terminal_size((100, 24)).columns))
     return 0
 
 
@@ -60,15 +53,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _fetch(name: str, root: Path | None, given: Path | None) -> int:
+def _fetched(name: str, root: Path | None, given: Path | None) -> str:
     dataset = registry.lookup(DATASETS, name)
     before = registry.present(dataset, root)
     folder = registry.fetch(dataset, root, given)
     if folder is None:
-        print(f"{name}: nothing to fetch ({dataset.source})")
-    else:
-        print(f"{name}: {'already in' if before else 'fetched into'} {folder}")
-    return 0
+        return f"{name}: nothing to fetch ({dataset.source})"
+    return f"{name}: {'already in' if before else 'fetched into'} {folder}"
 
 
 def _state(dataset: registry.Dataset, root: Path | None) -> str:
@@ -81,28 +72,24 @@ def _state(dataset: registry.Dataset, root: Path | None) -> str:
 
 
 def _listing(root: Path | None, width: int) -> str:
-    rows = [("NAME", "STATE", "DESCRIPTION", "SOURCE")]
+    rows = [("NAME", "STATE", "DESCRIPTION")]
     rows += [
-        (dataset.name, _state(dataset, root), dataset.description, dataset.source)
+        (dataset.name, _state(dataset, root), f"{dataset.description} [{dataset.source}]")
         for dataset in DATASETS.values()
     ]
     name_width, state_width = (max(len(row[column]) for row in rows) + 2 for column in (0, 1))
-    room = max(width - name_width - state_width, 30)
-    lines = []
-    for name, state, description, source in rows:
-        words = description if name == "NAME" else f"{description} [{source}]"
-        first, *rest = textwrap.wrap(words, room)
-        lines.append(f"{name:<{name_width}}{state:<{state_width}}{first}")
-        lines += [" " * (name_width + state_width) + line for line in rest]
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"ready: needs no files; present: fetched into {registry.data_root(root)}; "
-            "fetch: get it with",
-            "  python -m experiments.data fetch NAME",
-        ]
-    )
+    margin, lines = " " * (name_width + state_width), []
+    for name, state, words in rows:
+        first, *rest = textwrap.wrap(words, max(width - len(margin), 30))
+        lines += [f"{name:<{name_width}}{state:<{state_width}}{first}"]
+        lines += [margin + line for line in rest]
+    lines += [
+        "",
+        f"ready: needs no files; present: fetched into {registry.data_root(root)}; "
+        "fetch: get it with",
+        "  python -m experiments.data fetch NAME",
+    ]
+    return "\n".join(lines)
 
 
 def _details(dataset: registry.Dataset, root: Path | None) -> str:

@@ -1,7 +1,6 @@
 """Batches as a stateless function of (seed, step): exact resume needs no iterator to be saved.
 
-`batches` serves the host, one NumPy batch a step, in epochs. `resident` serves data that lives on
-the device, inside the compiled step.
+They are made on the host, one NumPy batch a step, in epochs.
 """
 
 import functools
@@ -9,9 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, PyTree
+from jaxtyping import Int, PyTree
 
 
 def batches(
@@ -70,37 +68,6 @@ def batches(
 def _epoch_order(size: int, seed: int, epoch: int) -> Int[np.ndarray, "N"]:
     generator = np.random.Philox(np.random.SeedSequence((seed, epoch)))
     return np.argsort(generator.random_raw(size), kind="stable")
-
-
-def resident(arrays: PyTree, batch_size: int) -> Callable[[PyTree, Array, Array], PyTree]:
-    """Batches of data that lives on the device, drawn inside the compiled step.
-
-    The examples are drawn uniformly and independently, with replacement (no epochs): the key of a
-    step is all that an order could depend on, and a permutation of N at every step would cost more
-    than it gives.
-
-    Args:
-      arrays: leaves [N, ...] with one N; used for its shapes only, so that nothing is baked into
-        the program. Pass the same arrays as `Phase.data`.
-      batch_size: B.
-
-    Returns:
-      (data, key, step) -> a pytree like `data`, leaves [B, ...]; traced. The key is consumed, and
-      is expected to differ between steps; `step` is not used.
-
-    Raises:
-      ValueError: `batch_size` is below 1, or the leaves differ in length.
-    """
-    size = _common_length(arrays)
-    if batch_size < 1:
-        raise ValueError(f"batch_size: expected at least 1; got {batch_size}")
-
-    def batch(data: PyTree, key: Array, step: Array) -> PyTree:
-        del step  # the key is a function of it already
-        rows = jax.random.randint(key, (batch_size,), 0, size)
-        return jax.tree.map(lambda leaf: jnp.take(leaf, rows, axis=0), data)
-
-    return batch
 
 
 def _common_length(arrays: PyTree) -> int:

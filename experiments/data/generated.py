@@ -6,7 +6,6 @@ routing problems!", 2019; the knapsack sets follow the same rule, with the capac
 ch. 2.
 """
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,13 +21,10 @@ MEAN_OPTIMAL_VALUE = {50: 20.1264, 100: 40.4522, 200: 57.5978}
 CAPACITY = {50: 12.5, 100: 25.0, 200: 25.0}
 
 
-def load_tsp(
-    folder: Path | None = None, *, cities: int, count: int = TEST_SIZE, seed: int = TEST_SEED
-) -> dict[str, Any]:
+def load_tsp(*, cities: int, count: int = TEST_SIZE, seed: int = TEST_SEED) -> dict[str, Any]:
     """Random cities in the unit square; the defaults give the public test set.
 
     Args:
-      folder: unused.
       cities: n.
       count: the first `count` instances; any number, as the stream goes on.
       seed: another seed gives another set by the same rule.
@@ -37,15 +33,12 @@ def load_tsp(
       coords: float32 [count, n, 2] in [0, 1); mean_optimum: mean length of an optimal tour over the
       whole public test set, or None for any other.
     """
-    del folder  # generated
     coords = _uniform(seed, count, cities)
     known = seed == TEST_SEED and count == TEST_SIZE
     return {"coords": coords, "mean_optimum": MEAN_OPTIMAL_TOUR.get(cities) if known else None}
 
 
-def load_knapsack(
-    folder: Path | None = None, *, items: int, count: int = TEST_SIZE, seed: int = TEST_SEED
-) -> dict[str, Any]:
+def load_knapsack(*, items: int, count: int = TEST_SIZE, seed: int = TEST_SEED) -> dict[str, Any]:
     """Random items; the defaults give the test set.
 
     Args: as `load_tsp`; `items` is one of 50, 100, 200.
@@ -54,7 +47,6 @@ def load_knapsack(
       weights, values: float32 [count, n] in [0, 1); capacity: 12.5, 25 or 25; mean_optimum: mean
       value of an optimal choice over the whole test set, or None for any other.
     """
-    del folder  # generated
     drawn = _uniform(seed, count, items)
     known = seed == TEST_SEED and count == TEST_SIZE
     return {

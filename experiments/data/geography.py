@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.data import instances
 from experiments.data.maps import equal_area_map
 
 BUNDLED = Path(__file__).parent / "bundled"
@@ -20,7 +21,7 @@ OPTIMA = {
 }  # fmt: skip
 
 
-def load_cities(folder: Path | None = None) -> dict[str, Any]:
+def load_cities() -> dict[str, Any]:
     """Fifty European cities.
 
     Returns:
@@ -30,14 +31,14 @@ def load_cities(folder: Path | None = None) -> dict[str, Any]:
       scale for both axes;
       km_per_unit: kilometres that one unit of `coords` stands for.
     """
-    del folder  # bundled
     with open(BUNDLED / "cities.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     latitude = np.array([float(row["latitude"]) for row in rows])
     longitude = np.array([float(row["longitude"]) for row in rows])
     plane = equal_area_map(latitude, longitude, centre=(50.0, 10.0))
-    low, scale = plane.min(axis=0), np.ptp(plane, axis=0).max()
-    margin = (1 - np.ptp(plane, axis=0) / scale) / 2  # the shorter axis is centred
+    low, spans = plane.min(axis=0), np.ptp(plane, axis=0)
+    scale = spans.max()
+    margin = (1 - spans / scale) / 2  # the shorter axis is centred
     return {
         "name": [row["name"] for row in rows],
         "country": [row["country"] for row in rows],
@@ -62,7 +63,7 @@ def load_tsplib(folder: Path, *, name: str | None = None) -> dict[str, Any]:
 
     Raises:
       FileNotFoundError: no such instance; the message lists those that are there.
-      instances.InstanceError: a file is broken; the message names file and line.
+      tsplib.InstanceError: a file is broken; the message names file and line.
     """
     paths = {path.stem: path for path in sorted(folder.glob("*.tsp"))}
     if name is not None:
@@ -73,11 +74,8 @@ def load_tsplib(folder: Path, *, name: str | None = None) -> dict[str, Any]:
 
 
 def _tsplib_instance(path: Path) -> dict[str, Any]:
-    from experiments.data import instances  # which draws its maps with this module
-
     read = instances.read(path)
     distances = np.rint(instances.matrix(read, 0)).astype(np.int64)
-    np.fill_diagonal(distances, 0)  # some files have 9999 there
     return {
         "coords": None if read.points is None else read.points[0],
         "distances": distances,

@@ -66,25 +66,19 @@ def load_mnist_small(folder: Path) -> dict[str, Any]:
 
 def convert_mnist_small(members: Path, target: Path) -> None:
     """Turn the package's JSON (pixels in 0..1, three decimals) back into bytes; 1/255 > 0.001."""
-    parts: dict[str, Any] = {key: [] for key in _SPLIT_KEYS}
+    parts: dict[str, list[np.ndarray]] = {}
     for digit in range(10):
         data = json.loads(next(members.rglob(f"{digit}.json")).read_bytes())["data"]
-        images = np.rint(np.array(data) * 255).astype(np.uint8)
+        pixels = np.rint(np.array(data) * 255).astype(np.uint8)
         # One file has a number too many at its end.
-        images = images[: len(images) // 784 * 784].reshape(-1, 28, 28, 1)
+        images = pixels[: len(pixels) // 784 * 784].reshape(-1, 28, 28, 1)
         border = len(images) * 9 // 10
-        labels = np.full(len(images), digit, np.int32)
-        for key, part in zip(
-            _SPLIT_KEYS,
-            (images[:border], labels[:border], images[border:], labels[border:]),
-            strict=True,
-        ):
-            parts[key].append(part)
+        for split, part in (("train", images[:border]), ("test", images[border:])):
+            labels = np.full(len(part), digit, np.int32)
+            parts.setdefault(f"{split}_images", []).append(part)
+            parts.setdefault(f"{split}_labels", []).append(labels)
     arrays: dict[str, Any] = {key: np.concatenate(part) for key, part in parts.items()}
     np.savez(target / "mnist.npz", **arrays)
-
-
-_SPLIT_KEYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
 def load_cifar10(folder: Path) -> dict[str, Any]:
@@ -96,14 +90,11 @@ def load_cifar10(folder: Path) -> dict[str, Any]:
     """
     if not (folder / CIFAR_TEST).exists():
         return read_prepared("cifar10", folder)
-    train_images, train_labels = read_cifar_records([folder / name for name in CIFAR_TRAIN])
-    test_images, test_labels = read_cifar_records([folder / CIFAR_TEST])
-    return {
-        "train_images": train_images,
-        "train_labels": train_labels,
-        "test_images": test_images,
-        "test_labels": test_labels,
-    }
+    result: dict[str, Any] = {}
+    for split, names in (("train", CIFAR_TRAIN), ("test", (CIFAR_TEST,))):
+        images, labels = read_cifar_records([folder / name for name in names])
+        result |= {f"{split}_images": images, f"{split}_labels": labels}
+    return result
 
 
 def read_cifar_records(

@@ -1,9 +1,9 @@
-"""Reads TSP instances from files: TSPLIB, CSV of points, and `.npy` of many instances.
+"""Reads TSP instances from files: TSPLIB, points as text, and `.npy` of many instances.
 
 - `.tsp`, `.atsp`: TSPLIB (see `experiments.data.tsplib`). Lengths follow the file's own rounding,
   so that they compare with published optima.
-- `.csv`, `.tsv`, `.txt`: one city a line, separated by comma, semicolon or tab; `#` starts a
-  comment. A header is optional. With one, the columns are `x` and `y`, or a latitude and a
+- `.csv`, `.tsv`, `.txt`: one city a line, separated by comma, semicolon, tab or spaces; `#` starts
+  a comment. A header is optional. With one, the columns are `x` and `y`, or a latitude and a
   longitude (`lat`/`latitude`, `lon`/`lng`/`long`/`longitude`, degrees) and, if there is one, the
   city's `name`; other columns are left out. Without one, two columns are x, y and three are name,
   latitude, longitude. Lengths between latitudes and longitudes are great circles in kilometres.
@@ -15,22 +15,29 @@ A pointer network reads coordinates in the unit square: see `unit_square`.
 from __future__ import annotations
 
 import csv
-import itertools
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from experiments.data import tsplib
-from experiments.data.maps import EARTH_RADIUS_KM, equal_area_map
+from experiments.data import maps, tsplib
 from experiments.data.tsplib import InstanceError
 
 EUCLIDEAN, GREAT_CIRCLE, EXPLICIT = "EUCLIDEAN", "GREAT_CIRCLE", "EXPLICIT"
-_NAME = ("name", "city", "label", "id")
-_LATITUDE = ("lat", "latitude")
-_LONGITUDE = ("lon", "lng", "long", "longitude")
+_DISTANCES: dict[str, tsplib.Distance] = {
+    EUCLIDEAN: lambda start, end: np.linalg.norm(end - start, axis=-1),
+    GREAT_CIRCLE: maps.great_circle,
+    **tsplib.DISTANCES,
+}
+# What the columns of points may be called.
+_HEADS = {
+    "name": ("name", "city", "label", "id"),
+    "latitude": ("lat", "latitude"),
+    "longitude": ("lon", "lng", "long", "longitude"),
+    "x": ("x",),
+    "y": ("y",),
+}
 
 
 class Instances(NamedTuple):
@@ -52,12 +59,12 @@ class Instances(NamedTuple):
     path: Path
     names: tuple[str, ...]
     metric: str
-    unit: str
-    coords: np.ndarray | None
-    points: np.ndarray | None
-    weights: np.ndarray | None
-    display: np.ndarray | None
-    labels: tuple[str, ...] | None
+    unit: str = ""
+    coords: np.ndarray | None = None
+    points: np.ndarray | None = None
+    weights: np.ndarray | None = None
+    display: np.ndarray | None = None
+    labels: tuple[str, ...] | None = None
 
     @property
     def cities(self) -> int:
@@ -71,21 +78,22 @@ def read(path: str | Path) -> Instances:
 
     Raises:
         InstanceError: if there is no such file, or it is broken; the message names file and line.
-        ImportError: if the library that parses the format is missing.
     """
     path = Path(path)
     readers = {
         **dict.fromkeys([".tsp", ".atsp"], _read_tsplib),
-        **dict.fromkeys([".csv", ".tsv", ".txt"], _read_csv),
+        **dict.fromkeys([".csv", ".tsv", ".txt"], _read_text),
         ".npy": _read_npy,
     }
-    if not path.is_file():
-        problem = "is not a file" if path.exists() else "no such file"
-        raise InstanceError(path, None, problem)
-    if path.suffix.lower() not in readers:
-        known = ", ".join(readers)
-        raise InstanceError(path, None, f"expected a file ending in {known}")
-    return readers[path.suffix.lower()](path)
+    try:
+        if not path.is_file():
+            problem = "is not a file" if path.exists() else "no such file"
+            raise InstanceError(path, None, problem)
+        if path.suffix.lower() not in readers:
+            raise InstanceError(path, None, f"expected a file ending in {', '.join(readers)}")
+        return readers[path.suffix.lower()](path)
+    except OSError as error:
+        raise InstanceError(path, None, error.strerror or str(error)) from error
 
 
 def first(instances: Instances, count: int) -> Instances:
@@ -94,12 +102,9 @@ def first(instances: Instances, count: int) -> Instances:
     def cut(array: np.ndarray | None) -> np.ndarray | None:
         return None if array is None else array[:count]
 
-    return instances._replace(
-        names=instances.names[:count],
-        coords=cut(instances.coords),
-        points=cut(instances.points),
-        display=cut(instances.display),
-    )
+    coords, points, display = map(cut, (instances.coords, instances.points, instances.display))
+    names = instances.names[:count]
+    return instances._replace(names=names, coords=coords, points=points, display=display)
 
 
 def unit_square(instances: Instances) -> np.ndarray:
@@ -112,9 +117,16 @@ def unit_square(instances: Instances) -> np.ndarray:
     Raises:
         InstanceError: if the file has no plane, with the reason.
     """
-    if instances.coords is None:
-        raise InstanceError(instances.path, None, _why_no_plane(instances.metric))
     coords = instances.coords
+    if coords is None:
+        given = f"is not planar ({instances.metric})"
+        if instances.metric == EXPLICIT:
+            given = "gives a matrix of weights and no coordinates"
+        problem = (
+            f"the instance {given}, and a pointer network reads points of the plane; "
+            "a solver can score it, for instance --method near_optimal"
+        )
+        raise InstanceError(instances.path, None, problem)
     low, high = coords.min(axis=1, keepdims=True), coords.max(axis=1, keepdims=True)
     span = (high - low).max(axis=-1, keepdims=True)
     inside = (low >= 0).all(-1, keepdims=True) & (high <= 1).all(-1, keepdims=True)
@@ -130,23 +142,14 @@ def lengths(instances: Instances, tours: np.ndarray) -> np.ndarray:
         tours: int `[instances, city]`.
     """
     if instances.weights is not None:
-        following = np.roll(tours, -1, axis=1)
-        steps = np.where(tours == following, 0.0, instances.weights[tours, following])
-        return steps.sum(axis=1)
+        return instances.weights[tours, np.roll(tours, -1, axis=1)].sum(axis=1)
     assert instances.points is not None
-    ordered = np.take_along_axis(instances.points, tours[..., None], axis=1)
-    if instances.metric == EUCLIDEAN:
-        return _closed(ordered)
-    if instances.metric == GREAT_CIRCLE:
-        return _great_circle(ordered, np.roll(ordered, -1, axis=1)).sum(axis=1)
-    return np.array([_tsplib_length(instances.metric, points) for points in ordered])
+    return _closed(instances.metric, instances.points, tours)
 
 
 def euclidean_lengths(instances: Instances, tours: np.ndarray) -> np.ndarray | None:
     """Lengths in the plane, not rounded, float64 `[instances]`; None where there is no plane."""
-    if instances.coords is None:
-        return None
-    return _closed(np.take_along_axis(instances.coords, tours[..., None], axis=1))
+    return None if instances.coords is None else _closed(EUCLIDEAN, instances.coords, tours)
 
 
 def matrix(instances: Instances, index: int) -> np.ndarray:
@@ -155,207 +158,141 @@ def matrix(instances: Instances, index: int) -> np.ndarray:
         return instances.weights
     assert instances.points is not None
     points = instances.points[index]
-    if instances.metric == EUCLIDEAN:
-        return np.linalg.norm(points[:, None] - points[None], axis=-1)
-    if instances.metric == GREAT_CIRCLE:
-        return _great_circle(points[:, None], points[None])
-    tuples, distances = [tuple(point) for point in points.tolist()], np.zeros((len(points),) * 2)
-    for i, j in itertools.combinations(range(len(points)), 2):
-        distances[i, j] = tsplib.weight(instances.metric, tuples[i], tuples[j])
-    return distances + distances.T
+    distances = _DISTANCES[instances.metric](points[:, None], points[None])
+    np.fill_diagonal(distances, 0.0)  # GEO's formula has 1 there
+    return distances
 
 
-def _why_no_plane(metric: str) -> str:
-    if metric == EXPLICIT:
-        given = "gives a matrix of weights and no coordinates"
-    else:
-        given = f"is not planar ({metric})"
-    return (
-        f"the instance {given}, and a pointer network reads points of the plane; "
-        "a solver can score it, for instance --method near_optimal"
-    )
-
-
-def _closed(ordered: np.ndarray) -> np.ndarray:
-    return np.linalg.norm(ordered - np.roll(ordered, -1, axis=1), axis=-1).sum(axis=1)
-
-
-def _tsplib_length(metric: str, ordered: np.ndarray) -> float:
-    if len(ordered) == 1:
-        return 0.0
-    points = [tuple(point) for point in ordered.tolist()]
-    return sum(map(tsplib.weight, itertools.repeat(metric), points, points[1:] + points[:1]))
-
-
-def _great_circle(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Haversine distance in km between (latitude, longitude) in degrees."""
-    start, end = np.radians(start), np.radians(end)
-    half = np.sin((end - start) / 2) ** 2
-    cosines = np.cos(start[..., 0]) * np.cos(end[..., 0])
-    angle = 2 * np.arcsin(np.sqrt(np.clip(half[..., 0] + cosines * half[..., 1], 0.0, 1.0)))
-    return EARTH_RADIUS_KM * angle
-
-
-def _plane_of_the_globe(degrees: np.ndarray) -> np.ndarray:
-    """Kilometres east and north on an equal-area map around the cities' mean direction."""
-    latitude, longitude = np.radians(degrees).T
-    direction = np.array(
-        [
-            (np.cos(latitude) * np.cos(longitude)).mean(),
-            (np.cos(latitude) * np.sin(longitude)).mean(),
-            np.sin(latitude).mean(),
-        ]
-    )
-    centre = (
-        math.degrees(math.atan2(direction[2], math.hypot(direction[0], direction[1]))),
-        math.degrees(math.atan2(direction[1], direction[0])),
-    )
-    return equal_area_map(degrees[:, 0], degrees[:, 1], centre)
+def _closed(metric: str, points: np.ndarray, tours: np.ndarray) -> np.ndarray:
+    following = np.roll(tours, -1, axis=1)
+    start, end = (np.take_along_axis(points, cities[..., None], 1) for cities in (tours, following))
+    steps = _DISTANCES[metric](start, end)
+    return np.where(tours == following, 0.0, steps).sum(axis=1)
 
 
 def _read_tsplib(path: Path) -> Instances:
-    problem = tsplib.read(path)
-    points = None if problem.points is None else problem.points[None]
-    plane = None
-    if problem.points is not None and problem.weight_type == "GEO":
-        whole = np.trunc(problem.points)  # DDD.MM: degrees and minutes
-        plane = _plane_of_the_globe(whole + (problem.points - whole) * 5 / 3)[None]
-    elif problem.weight_type in tsplib.PLANAR:
-        plane = points
-    return Instances(
-        path=path,
-        names=(problem.name,),
-        metric=problem.weight_type,
-        unit="km" if problem.weight_type == "GEO" else "",
-        coords=plane,
-        points=points,
-        weights=problem.weights,
-        display=plane if problem.display is None else problem.display[None],
-        labels=None,
-    )
+    name, metric, points, weights, display = tsplib.read(path)
+    plane = points if metric in tsplib.PLANAR else None
+    if points is not None and metric == "GEO":
+        plane = maps.local_map(tsplib.degrees(points))
+    display = plane if display is None else display
+    coords, points, display = (x if x is None else x[None] for x in (plane, points, display))
+    unit = "km" if metric == "GEO" else ""
+    return Instances(path, (name,), metric, unit, coords, points, weights, display)
 
 
 def _read_npy(path: Path) -> Instances:
+    def refuse(problem: str) -> InstanceError:
+        return InstanceError(path, None, problem)
+
     try:
         points = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        raise InstanceError(
-            path, None, f"not an array of numbers in .npy format: {error}"
-        ) from error
+        raise refuse(f"not an array of numbers in .npy format: {error}") from error
+    if not isinstance(points, np.ndarray):
+        raise refuse("not an array of numbers in .npy format, but several in .npz")
     points = points[None] if points.ndim == 2 else points
     if points.dtype.kind not in "fiu":
-        raise InstanceError(path, None, f"expected real numbers, got {points.dtype}")
+        raise refuse(f"expected real numbers, got {points.dtype}")
     if points.ndim != 3 or points.shape[-1] != 2 or 0 in points.shape:
-        problem = f"expected shape [instances, cities, 2], got {list(points.shape)}"
-        raise InstanceError(path, None, problem)
+        raise refuse(f"expected shape [instances, cities, 2], got {list(points.shape)}")
     points = points.astype(np.float64)
-    if not np.isfinite(points).all():
-        instance, city = np.argwhere(~np.isfinite(points))[0][:2]
-        problem = f"instance {instance}, city {city}: expected finite numbers"
-        raise InstanceError(path, None, problem)
-    stem = path.stem
-    names = (stem,) if len(points) == 1 else tuple(f"{stem}[{i}]" for i in range(len(points)))
-    return Instances(path, names, EUCLIDEAN, "", points, points, None, points, None)
+    for instance, city, _ in np.argwhere(~np.isfinite(points))[:1]:
+        raise refuse(f"instance {instance}, city {city}: expected finite numbers")
+    names = [
+        f"{path.stem}[{index}]" if len(points) > 1 else path.stem for index in range(len(points))
+    ]
+    return Instances(path, tuple(names), EUCLIDEAN, coords=points, points=points, display=points)
 
 
 class _Columns(NamedTuple):
     """Positions in a row: of the name, if any, and of the two coordinates."""
 
     name: int | None
-    coordinates: tuple[int, int]
+    one: int
+    other: int
     globe: bool
+    header: bool
 
 
-def _read_csv(path: Path) -> Instances:
-    rows = list(_csv_rows(path))
+def _read_text(path: Path) -> Instances:
+    rows = list(_rows(path))
     if not rows:
         raise InstanceError(path, None, "holds no city")
-    line, cells = rows[0]
-    header = _header(cells)
-    columns = header or _no_header(path, line, cells)
-    labels, points = [], []
-    for line, cells in rows if header is None else rows[1:]:
-        points.append(_csv_point(path, line, cells, columns))
-        labels.append("" if columns.name is None else cells[columns.name].strip())
-    if not points:
-        raise InstanceError(path, line, "holds a header and no city")
-    cities = np.array(points)
-    plane = (_plane_of_the_globe(cities) if columns.globe else cities)[None]
+    columns = _columns(path, *rows[0])
+    if columns.header and len(rows) == 1:
+        raise InstanceError(path, rows[0][0], "holds a header and no city")
+    rows = rows[1:] if columns.header else rows
+    cities = np.array([_point(path, line, cells, columns) for line, cells in rows])
+    labels = None
+    if columns.name is not None:
+        labels = tuple(cells[columns.name].strip() for _, cells in rows)
+    metric, unit = (GREAT_CIRCLE, "km") if columns.globe else (EUCLIDEAN, "")
+    plane = (maps.local_map(cities) if columns.globe else cities)[None]
     return Instances(
-        path=path,
-        names=(path.stem,),
-        metric=GREAT_CIRCLE if columns.globe else EUCLIDEAN,
-        unit="km" if columns.globe else "",
-        coords=plane,
-        points=cities[None],
-        weights=None,
-        display=plane,
-        labels=None if columns.name is None else tuple(labels),
+        path, (path.stem,), metric, unit, plane, cities[None], display=plane, labels=labels
     )
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Rows that are neither empty nor a comment, with their lines."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         raise InstanceError(path, line, "expected text in UTF-8") from error
-    lines = text.splitlines()
     sample = next((line for line in lines if line.strip() and not line.startswith("#")), "")
-    reader = csv.reader(lines, delimiter=max(",;\t", key=sample.count), skipinitialspace=True)
-    for cells in reader:
-        if any(cell.strip() for cell in cells) and not cells[0].startswith("#"):
-            yield reader.line_num, cells
+    separator = max(",;\t", key=sample.count)
+    if separator not in sample:
+        separator, lines = " ", [line.strip() for line in lines]
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells) and not cells[0].startswith("#"):
+                yield reader.line_num, cells
+    except csv.Error as error:
+        raise InstanceError(path, reader.line_num, str(error)) from error
 
 
-def _header(cells: list[str]) -> _Columns | None:
-    columns = [cell.strip().lower() for cell in cells]
-
-    def find(names: tuple[str, ...]) -> int | None:
-        return next((columns.index(name) for name in names if name in columns), None)
-
-    for names, globe in (((_LATITUDE, _LONGITUDE), True), ((("x",), ("y",)), False)):
-        one, other = (find(choices) for choices in names)
-        if one is not None and other is not None:
-            return _Columns(find(_NAME), (one, other), globe)
-    return None
-
-
-def _no_header(path: Path, line: int, cells: list[str]) -> _Columns:
-    numbers = [_is_number(cell) for cell in cells]
+def _columns(path: Path, line: int, cells: list[str]) -> _Columns:
+    """What is where in the rows, from the first of them, which may be a header."""
+    heads = [cell.strip().lower() for cell in cells]
+    at = {
+        meaning: heads.index(found[0])
+        for meaning, words in _HEADS.items()
+        if (found := [word for word in words if word in heads])
+    }
+    for one, other in (("latitude", "longitude"), ("x", "y")):
+        if one in at and other in at:
+            return _Columns(at.get("name"), at[one], at[other], one == "latitude", header=True)
+    numbers = [tsplib.number(cell) is not None for cell in cells]
     if not any(numbers):
         problem = "expected columns x and y, or latitude and longitude, in the header"
     elif len(cells) == 2:
-        return _Columns(None, (0, 1), globe=False)
+        return _Columns(None, 0, 1, globe=False, header=False)
     elif len(cells) == 3 and not numbers[0]:
-        return _Columns(0, (1, 2), globe=True)
+        return _Columns(0, 1, 2, globe=True, header=False)
     else:
         problem = "expected x,y or name,latitude,longitude, or a header"
     raise InstanceError(path, line, f"{problem}; got {','.join(cells)!r}")
 
 
-def _csv_point(path: Path, line: int, cells: list[str], columns: _Columns) -> tuple[float, float]:
-    needed = max(columns.coordinates + ((columns.name,) if columns.name is not None else ()))
+def _point(path: Path, line: int, cells: list[str], columns: _Columns) -> tuple[float, float]:
+    needed = max(columns.one, columns.other, columns.name or 0)
     if len(cells) <= needed:
         raise InstanceError(path, line, f"expected {needed + 1} columns or more, got {len(cells)}")
     values = []
-    for column in columns.coordinates:
-        if not _is_number(cells[column]):
+    for column in (columns.one, columns.other):
+        value = tsplib.number(cells[column])
+        if value is None:
             problem = f"column {column + 1}: expected a number, got {cells[column].strip()!r}"
             raise InstanceError(path, line, problem)
-        values.append(float(cells[column]))
-    if columns.globe and (abs(values[0]) > 90 or abs(values[1]) > 360):
+        values.append(value)
+    one, other = values
+    if columns.globe and (abs(one) > 90 or abs(other) > 360):
         problem = (
             "expected a latitude in [-90, 90] and a longitude in [-360, 360], got "
-            f"{values[0]:g} and {values[1]:g}; a header name,x,y makes them points of the plane"
+            f"{one:g} and {other:g}; a header name,x,y makes them points of the plane"
         )
         raise InstanceError(path, line, problem)
-    return values[0], values[1]
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        return math.isfinite(float(cell))
-    except ValueError:
-        return False
+    return one, other

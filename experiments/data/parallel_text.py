@@ -50,16 +50,17 @@ def load_wmt(
       {"train_LANG", "val_LANG", "test_LANG"}: sequences of strings, aligned. From
       tensorflow-datasets they are read into memory too: 4.5 million pairs take about 2 GB.
     """
+    splits = {"train": "train", "val": "validation", "test": "test"}
     if any(folder.glob(f"train.{languages[0]}*")):
-        return _aligned(folder, {"train": "train", "val": "val", "test": "test"}, languages)
+        return _aligned(folder, {split: split for split in splits}, languages)
     prepared = packages.tfds_builder(builder, folder)
-    result: dict[str, Any] = {}
-    for split, official in {"train": "train", "val": "validation", "test": "test"}.items():
-        pairs = [
-            (pair[languages[0]], pair[languages[1]]) for pair in prepared.as_data_source(official)
-        ]
-        for column, language in enumerate(languages):
-            result[f"{split}_{language}"] = [_text(pair[column]) for pair in pairs]
+    result: dict[str, list[str]] = {f"{split}_{each}": [] for split in splits for each in languages}
+    for split, official in splits.items():
+        for pair in prepared.as_data_source(official):
+            for language in languages:
+                text = pair[language]
+                line = text.decode("utf-8") if isinstance(text, bytes) else text
+                result[f"{split}_{language}"].append(line)
     return result
 
 
@@ -80,9 +81,7 @@ def load_bible(folder: Path, *, languages: Sequence[str] = ("en", "de")) -> dict
     result: dict[str, Any] = {}
     for language in languages:
         verses = _lines(folder / f"{language}.txt.gz")
-        result[f"train_{language}"] = [
-            verse for place, verse in enumerate(verses) if place % 20 < 18
-        ]
+        result[f"train_{language}"] = [x for place, x in enumerate(verses) if place % 20 < 18]
         result[f"val_{language}"] = verses[18::20]
         result[f"test_{language}"] = verses[19::20]
     return result
@@ -134,10 +133,6 @@ def _lines(path: Path) -> list[str]:
     # Not splitlines(): it also breaks at characters inside sentences (U+2028, form feed), losing
     # the alignment.
     return [line.strip() for line in text.removesuffix("\n").split("\n")]
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode("utf-8") if isinstance(value, bytes) else value
 
 
 def _check_languages(languages: Sequence[str], known: tuple[str, ...]) -> None:

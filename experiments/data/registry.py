@@ -12,9 +12,8 @@ all.
 import hashlib
 import importlib.util
 import os
-import secrets
 import shlex
-import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,7 +44,8 @@ class Dataset(NamedTuple):
       description: one line.
       licence: the licence of the data, or the condition of its use.
       source: where it comes from, in words for the listing.
-      load: `(folder, **options) -> dict` of NumPy arrays or lists; `folder` is `ROOT/NAME`.
+      load: `(folder, **options) -> dict` of NumPy arrays or lists; `folder` is `ROOT/NAME`, and is
+        not given where there is nothing to get.
       get: `(target, given) -> None` fills the empty folder `target`; `given` is the user's own
         folder (`--from`) or None. None for datasets that are generated, bundled, or inside an
         installed package.
@@ -92,10 +92,6 @@ def complete(dataset: Dataset, folder: Path) -> bool:
     )
 
 
-def _expected(dataset: Dataset) -> str:
-    return " or ".join(", ".join(form) for form in dataset.forms)
-
-
 def missing_module(dataset: Dataset) -> str | None:
     """The extra whose absence keeps the dataset from being read, or None."""
     if dataset.needs and importlib.util.find_spec(dataset.needs[0]) is None:
@@ -137,8 +133,10 @@ def load(dataset: Dataset, root: str | Path | None = None, **options: Any) -> di
     """
     if dataset.needs:
         require(*dataset.needs, what=f"dataset {dataset.name!r}")
+    if dataset.get is None:
+        return dataset.load(**options)
     folder = data_root(root) / dataset.name
-    if dataset.get is not None and not complete(dataset, folder):
+    if not complete(dataset, folder):
         raise MissingDataset(
             f"dataset {dataset.name!r} is not in {data_root(root)}. Get it with:\n"
             f"  {command(dataset.name, root)}"
@@ -172,36 +170,27 @@ def fetch(
     folder = data_root(root) / dataset.name
     if complete(dataset, folder):
         return folder
+    expected = " or ".join(", ".join(form) for form in dataset.forms)
     if folder.exists():
-        raise FileExistsError(
-            f"{folder} exists without {_expected(dataset)}: move it away and fetch again"
-        )
-    given_folder = None if given is None else Path(given).expanduser().absolute()
-    if given_folder is not None and not given_folder.is_dir():
-        raise FileNotFoundError(f"--from: expected a folder; got {given_folder}")
+        raise FileExistsError(f"{folder} exists without {expected}: move it away and fetch again")
+    given = None if given is None else Path(given).expanduser().absolute()
+    if given is not None and not given.is_dir():
+        raise FileNotFoundError(f"--from: expected a folder; got {given}")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.parent / f".{dataset.name}-{os.getpid()}-{secrets.token_hex(4)}"
-    temporary.mkdir()
-    try:
-        dataset.get(temporary, given_folder)
-        if not complete(dataset, temporary):
-            raise RuntimeError(
-                f"dataset {dataset.name!r}: the source did not give {_expected(dataset)}"
-            )
-        write_sums(temporary)
-        _place(dataset, temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f".{dataset.name}-", dir=folder.parent) as hidden:
+        made = Path(hidden) / dataset.name
+        made.mkdir()
+        dataset.get(made, given)
+        if not complete(dataset, made):
+            raise RuntimeError(f"dataset {dataset.name!r}: the source did not give {expected}")
+        write_sums(made)
+        try:
+            os.replace(made, folder)
+        except OSError:
+            # Another process finished the same fetch first: its folder is as good as this one.
+            if not complete(dataset, folder):
+                raise
     return folder
-
-
-def _place(dataset: Dataset, temporary: Path, folder: Path) -> None:
-    try:
-        os.replace(temporary, folder)
-    except OSError:
-        # Another process finished the same fetch first: its folder is as good as this one.
-        if not complete(dataset, folder):
-            raise
 
 
 def sha256(path: Path) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 PLAIN_CNN = Path(__file__).parent / "bundled" / "plain_cnn.csv"
 
 
-def load_digits(folder: Path | None = None) -> dict[str, Any]:
+def load_digits() -> dict[str, Any]:
     """Handwritten digits of 8x8 pixels (UCI, 1,797 of them).
 
     Returns:
@@ -17,12 +17,10 @@ def load_digits(folder: Path | None = None) -> dict[str, Any]:
       test_images: uint8 [297, 8, 8, 1]; test_labels: int32 [297]. The file is in the order of its
       writers, so the test images are of other hands.
     """
-    del folder  # inside an installed package
-    from sklearn.datasets import load_digits as read
+    from sklearn import datasets
 
-    bunch = read()
-    images = bunch.images.astype(np.uint8)[..., None]
-    labels = bunch.target.astype(np.int32)
+    bunch = datasets.load_digits()
+    images, labels = bunch.images.astype(np.uint8)[..., None], bunch.target.astype(np.int32)
     return {
         "train_images": images[:1500],
         "train_labels": labels[:1500],
@@ -31,45 +29,40 @@ def load_digits(folder: Path | None = None) -> dict[str, Any]:
     }
 
 
-def load_moons(
-    folder: Path | None = None, *, count: int = 2000, noise: float = 0.1, seed: int = 0
-) -> dict[str, Any]:
+def load_moons(*, count: int = 2000, noise: float = 0.1, seed: int = 0) -> dict[str, Any]:
     """Two interleaved half circles in the plane, with Gaussian noise.
 
     Returns:
       features: float32 [count, 2]; labels: int32 [count], 0 or 1, in random order.
     """
-    del folder  # generated
-    from sklearn.datasets import make_moons
+    from sklearn import datasets
 
-    features, labels = make_moons(count, noise=noise, random_state=seed)
+    features, labels = datasets.make_moons(count, noise=noise, random_state=seed)
     return {"features": features.astype(np.float32), "labels": labels.astype(np.int32)}
 
 
-def load_wine(folder: Path | None = None) -> dict[str, Any]:
+def load_wine() -> dict[str, Any]:
     """Chemical measurements of 178 wines of three cultivars.
 
     Returns:
       features: float32 [178, 13], in the table's own units; labels: int32 [178]; names: the 13
       columns.
     """
-    del folder  # inside an installed package
-    from sklearn.datasets import load_wine as read
+    from sklearn import datasets
 
-    return _table(read())
+    return _table(datasets.load_wine())
 
 
-def load_breast_cancer(folder: Path | None = None) -> dict[str, Any]:
+def load_breast_cancer() -> dict[str, Any]:
     """Measurements of 569 cell samples, malignant (0) or benign (1).
 
     Returns:
       features: float32 [569, 30], in the table's own units; labels: int32 [569]; names: the 30
       columns.
     """
-    del folder  # inside an installed package
-    from sklearn.datasets import load_breast_cancer as read
+    from sklearn import datasets
 
-    return _table(read())
+    return _table(datasets.load_breast_cancer())
 
 
 def _table(bunch: Any) -> dict[str, Any]:
@@ -80,14 +73,13 @@ def _table(bunch: Any) -> dict[str, Any]:
     }
 
 
-def load_plain_cnn(folder: Path | None = None) -> dict[str, Any]:
+def load_plain_cnn() -> dict[str, Any]:
     """What each of 1,364 plain CNNs reaches on 8x8 digits (`search.plain_cnn_training`).
 
     Returns:
       encodings: int64 [1364, 11], the rows of `search.design_spaces.plain_cnns`;
       accuracy: float64 [1364, seeds], per cent, one column a training.
     """
-    del folder  # bundled
     with open(PLAIN_CNN, newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
     columns = [place for place, name in enumerate(header) if name.startswith("accuracy_")]

@@ -4,7 +4,7 @@ Every sentence or line ends in the token `<eos>`, as in the Penn Treebank settin
 """
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ EOS = "<eos>"
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|[0-9]+|[^\sa-z0-9]")
 
 
-def load_pydoc(folder: Path | None = None) -> dict[str, Any]:
+def load_pydoc() -> dict[str, Any]:
     """The language reference that Python itself ships: some 100,000 words of real English.
 
     The text differs a little between Python versions, so compare runs on one version only.
@@ -22,13 +22,12 @@ def load_pydoc(folder: Path | None = None) -> dict[str, Any]:
       train, valid, test: lists of lower-case words, numbers and punctuation marks, by blocks of 20
       paragraphs: of every ten blocks, in the alphabetical order of the topics, eight, one and one.
     """
-    del folder  # part of Python
     from pydoc_data.topics import topics
 
     text = "\n\n".join(topics[name] for name in sorted(topics)).lower()
     paragraphs = [_WORD.findall(paragraph) for paragraph in re.split(r"\n\s*\n", text)]
-    ended = [[*words, EOS] for words in paragraphs if words]
-    blocks = [list(chain(*ended[start : start + 20])) for start in range(0, len(ended), 20)]
+    written = [words for words in paragraphs if words]
+    blocks = [_ended(written[start : start + 20]) for start in range(0, len(written), 20)]
     return _split_documents(blocks)
 
 
@@ -43,16 +42,12 @@ def load_brown(folder: Path) -> dict[str, Any]:
       every ten in the order of their names, eight, one and one.
     """
     paths = sorted(folder.glob("c[a-r][0-9][0-9]"))
-    return _split_documents([_untagged(path) for path in paths])
-
-
-def _untagged(path: Path) -> list[str]:
-    tokens: list[str] = []
-    for line in path.read_text(encoding="latin-1").splitlines():
-        words = [token.rpartition("/")[0] for token in line.split()]
-        if words:
-            tokens += [*words, EOS]
-    return tokens
+    samples = []
+    for path in paths:
+        lines = path.read_text(encoding="latin-1").splitlines()
+        words = [[token.rpartition("/")[0] for token in line.split()] for line in lines]
+        samples.append(_ended(line for line in words if line))
+    return _split_documents(samples)
 
 
 def _split_documents(documents: list[list[str]]) -> dict[str, Any]:
@@ -72,13 +67,12 @@ def load_penn_treebank(folder: Path) -> dict[str, Any]:
     Returns:
       train, valid, test: lists of words (929,589, 73,760 and 82,430 of them in the official files).
     """
-    return {
-        split: _lines_of_words(folder / f"ptb.{split}.txt") for split in ("train", "valid", "test")
-    }
+    result = {}
+    for split in ("train", "valid", "test"):
+        lines = (folder / f"ptb.{split}.txt").read_text(encoding="utf-8").splitlines()
+        result[split] = _ended(line.split() for line in lines)
+    return result
 
 
-def _lines_of_words(path: Path) -> list[str]:
-    tokens: list[str] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        tokens += [*line.split(), EOS]
-    return tokens
+def _ended(lines: Iterable[list[str]]) -> list[str]:
+    return [word for words in lines for word in (*words, EOS)]

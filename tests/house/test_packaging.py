@@ -89,7 +89,7 @@ def lock(name: str) -> dict[str, str]:
 def test_the_lock_serves_the_project_file():
     pins = lock("base.lock")
     wanted = list(PROJECT["project"]["dependencies"]) + PROJECT["build-system"]["requires"]
-    for extra in ("demo", "metrics", "data", "solve", "test"):
+    for extra in ("demo", "metrics", "data", "test"):
         wanted += EXTRAS[extra]
     for requirement in map(Requirement, wanted):
         name = canonical(requirement.name)

@@ -1,7 +1,5 @@
 """Batches are a function of (seed, step), shards tile them, epochs cover the data."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -86,33 +84,3 @@ def test_leaves_of_different_length_are_named():
         data.batches({"x": np.zeros(3), "y": np.zeros(4)}, 1)
     with pytest.raises(ValueError, match="seed, step: expected non-negative"):
         data.batches(ARRAYS, 4)(0, -1)
-
-
-def test_resident_batches_are_drawn_inside_the_compiled_step():
-    resident = jax.tree.map(jnp.asarray, ARRAYS)
-    batch = data.resident(ARRAYS, 64)
-    compiled = jax.jit(batch)
-    key = jax.random.key(0)
-    first = compiled(resident, key, jnp.int32(0))
-    assert first["x"].shape == (64, 1)
-    assert first["x"].dtype == jnp.float32
-    np.testing.assert_array_equal(first["x"][:, 0], 2 * first["y"])
-    again = batch(resident, key, jnp.int32(0))
-    np.testing.assert_array_equal(first["y"], again["y"])
-    other = compiled(resident, jax.random.fold_in(key, 1), jnp.int32(1))
-    assert not np.array_equal(first["y"], other["y"])
-    # The data is an argument: no constant of its size is in the program.
-    constants = jax.make_jaxpr(batch)(resident, key, jnp.int32(0)).consts
-    assert all(np.size(constant) < 23 for constant in constants)
-
-
-def test_resident_draws_every_example_equally_often():
-    batch = jax.jit(data.resident(ARRAYS, 2300))
-    drawn = batch(jax.tree.map(jnp.asarray, ARRAYS), jax.random.key(5), jnp.int32(0))["y"]
-    counts = np.bincount(np.asarray(drawn), minlength=23)
-    assert ((counts - 100) ** 2 / 100).sum() < 48.3  # chi2(22), p = 0.001
-
-
-def test_resident_names_an_impossible_batch_size():
-    with pytest.raises(ValueError, match="batch_size: expected at least 1; got 0"):
-        data.resident(ARRAYS, 0)

@@ -2,14 +2,13 @@
 
 import importlib
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from experiments.data import instances as reader
-from experiments.data.instances import InstanceError
+from experiments.data.tsplib import InstanceError
 
 IN_ORDER = np.array([[0, 1, 2, 3]])
 HEADER = "NAME: four\nTYPE: TSP\nDIMENSION: 4\nEDGE_WEIGHT_TYPE: {}\n"
@@ -161,6 +160,69 @@ def test_what_other_writers_of_the_format_do(tmp_path):
     assert instances.names == ("odd",)
 
 
+PLANAR = HEADER.format("EUC_2D") + "NODE_COORD_SECTION\n1 0 0\n2 3 0\n3 3 4\n4 0 4\nEOF\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PLANAR.lower(),
+        PLANAR.replace("EUC_2D", "euc_2d").replace(": TSP", ": tsp"),
+        "\ufeff" + PLANAR,
+        PLANAR.replace("1 0 0", "-7 0 0").replace("4 0 4", "999999999999 0 4"),
+        PLANAR.replace("\n1 0", "\n  +1\t0.").replace("3 4", "3e0 .4E+1"),
+        PLANAR.replace("NAME: four", "NAME: DIMENSION: 7 EOF").replace("EOF\n", "eof\n"),
+        PLANAR.replace("NAME: four", "NAME: TYPE\nCOMMENT: EOF\nComment: NODE_COORD_SECTION"),
+    ],
+)
+def test_either_case_any_numbers_and_names_like_keywords(tmp_path, text):
+    instances = reader.read(write(tmp_path, text))
+    assert instances.points.tolist() == [[[0, 0], [3, 0], [3, 4], [0, 4]]]
+    assert instances.metric == "EUC_2D"
+    assert reader.lengths(instances, IN_ORDER).tolist() == [14]
+
+
+def test_a_matrix_keeps_all_its_cities_beside_a_few_coordinates(tmp_path):
+    text = explicit("FULL_MATRIX", "0 3 5 4\n3 0 4 5\n5 4 0 3\n4 5 3 0")
+    some = text.replace("EOF", "NODE_COORD_SECTION\n1 0 0\n2 3 0\n3 3 4\nEOF")
+    instances = reader.read(write(tmp_path, some))
+    assert instances.cities == 4
+    assert reader.lengths(instances, IN_ORDER).tolist() == [14]
+    gaps = text.replace("EOF", "DISPLAY_DATA_SECTION\n40 0 4\n10 0 0\n20 3 0\n30 3 4\nEOF")
+    instances = reader.read(write(tmp_path, gaps))
+    assert instances.display.tolist() == [[[0, 0], [3, 0], [3, 4], [0, 4]]]
+    fewer = gaps.replace("10 0 0\n", "")
+    with pytest.raises(InstanceError, match=r"tsp:14: DISPLAY_DATA_SECTION ends after 3 of 4"):
+        reader.read(write(tmp_path, fewer))
+
+
+@pytest.mark.parametrize("form", ["FULL_MATRIX", "UPPER_DIAG_ROW", "LOWER_DIAG_COL"])
+def test_the_diagonal_of_a_matrix_counts_for_nothing(tmp_path, form):
+    numbers = {
+        "FULL_MATRIX": "-1 3 4\n3 9999 5\n4 5 0",
+        "UPPER_DIAG_ROW": "-1 3 4 9999 5 0",
+        "LOWER_DIAG_COL": "-1 3 4\n9999 5\n0",
+    }[form]
+    text = explicit(form, numbers).replace("DIMENSION: 4", "DIMENSION: 3")
+    instances = reader.read(write(tmp_path, text))
+    assert reader.matrix(instances, 0).tolist() == [[0, 3, 4], [3, 0, 5], [4, 5, 0]]
+    with pytest.raises(InstanceError, match=r"file\.tsp:7: expected weights of at least 0, got -5"):
+        reader.read(write(tmp_path, text.replace("SECTION\n-1 3 4", "SECTION\n-1 3 -5")))
+
+
+def test_geographical_distances_round_by_tsplibs_own_pi(tmp_path):
+    text = HEADER.format("GEO").replace("4", "2") + TWO
+    text = text.replace("1 0 0", "1 0.19 32.25").replace("2 1 1", "2 12.07 15.03")
+    assert reader.matrix(reader.read(write(tmp_path, text)), 0)[0, 1] == 2325  # 2324 by math.pi
+
+
+@pytest.mark.parametrize(("weight_type", "expected"), [("XRAY1", 1600), ("XRAY2", 1391)])
+def test_crystallographic_distances(tmp_path, weight_type, expected):
+    text = HEADER.format(weight_type).replace("4", "2")
+    text += "NODE_COORD_SECTION\n1 350 0 0\n2 2 3 -16\n"  # 12 round the circle, 3, 16
+    assert reader.matrix(reader.read(write(tmp_path, text)), 0)[0, 1] == expected
+
+
 TWO = "NODE_COORD_SECTION\n1 0 0\n2 1 1\n"
 
 
@@ -188,6 +250,14 @@ TWO = "NODE_COORD_SECTION\n1 0 0\n2 1 1\n"
         (explicit("UPPER_ROW", "1 2 3\n4 x"), 8, "expected a number, got 'x'"),
         (explicit("UPPER_ROW", "1 2 3\n4 -5 6"), 8, "at least 0, got -5"),
         (explicit("SPIRAL", "1 2 3\n4 5 6"), 5, "EDGE_WEIGHT_FORMAT.*'SPIRAL'"),
+        (HEADER.format("EUC_2D") + TWO + "--1 3 3\n", 8, "a city's number and 2 .*'--1 3 3'"),
+        (HEADER.format("EUC_2D") + TWO + "1_0 3 3\n", 8, "a city's number and 2 .*'1_0 3 3'"),
+        (HEADER.format("EUC_2D") + TWO + "9" * 5000 + " 3 3\n", 8, "a city's number and 2"),
+        (HEADER.format("EUC_2D") + TWO + "3 1_0 3\n", 8, "expected a number, got '1_0'"),
+        (HEADER.format("EUC_2D") + TWO + "3 1e999 3\n", 8, "expected a number, got '1e999'"),
+        (HEADER.format("EUC_2D") + RECTANGLE[:-4] + TWO, 10, "NODE_COORD_SECTION is there twice"),
+        ("DIMENSION: 4\nDimension: 5\n" + RECTANGLE, 2, "Dimension is there twice"),
+        ("DIMENSION: 1_0\n", 1, "DIMENSION.*'1_0'"),
         (HEADER.format("EUC_2D") + "FIXED_EDGES_SECTION\n1 2\n-1\n" + RECTANGLE, 5, "fixed edges"),
     ],
 )
@@ -207,6 +277,8 @@ def test_a_broken_tsplib_file_names_the_line(tmp_path, text, line, message):
         ("y\tx\tother\n1\t0\t9\n", [[0, 1]], None),
         (" x , y \r\n 0 , 1 \r\n", [[0, 1]], None),
         ("\ufeffx,y\n0,1\n", [[0, 1]], None),
+        ("0 1\n2   3 \n", [[0, 1], [2, 3]], None),
+        ("City  y x\n\n A 1 0\n", [[0, 1]], ("A",)),
         ('name,x,y\n"Washington, D.C.",0,1\n', [[0, 1]], ("Washington, D.C.",)),
     ],
 )
@@ -261,6 +333,9 @@ def test_the_globe_is_round(tmp_path):
         ("x,y\n0\n", 2, "expected 2 columns or more, got 1"),
         ("a,b\n0,1\n", 1, "expected columns x and y, or latitude and longitude.*'a,b'"),
         ("1,2,3\n", 1, "expected x,y or name,latitude,longitude, or a header.*'1,2,3'"),
+        ("x,y\n0,1_0\n", 2, "column 2: expected a number, got '1_0'"),
+        ("New York 40.7 -74\n", 1, "or a header; got 'New,York,40.7,-74'"),
+        ("0,1\n0," + "1" * 200_000, 2, "field larger than"),
         ("A,100,2\n", 1, "latitude in .*100 and 2; a header name,x,y"),
     ],
 )
@@ -334,19 +409,21 @@ def test_a_torn_array_is_explained(tmp_path):
         reader.read(path)
 
 
+def test_several_arrays_are_explained(tmp_path):
+    np.savez(tmp_path / "a.npz", a=np.zeros((4, 5, 2)))
+    with pytest.raises(InstanceError, match=r"several in \.npz"):
+        reader.read((tmp_path / "a.npz").rename(tmp_path / "a.npy"))
+
+
 def test_no_file_a_folder_and_an_unknown_suffix(tmp_path):
+    with pytest.raises(InstanceError, match="File name too long"):
+        reader.read(tmp_path / f"{'a' * 300}.csv")
     with pytest.raises(InstanceError, match=r"none\.tsp: no such file"):
         reader.read(tmp_path / "none.tsp")
     with pytest.raises(InstanceError, match="is not a file"):
         reader.read(tmp_path)
     with pytest.raises(InstanceError, match=r"\.tsp, \.atsp, \.csv"):
         reader.read(write(tmp_path, "", "a.json"))
-
-
-def test_a_missing_parser_names_the_extra(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tsplib95", None)
-    with pytest.raises(ImportError, match=r'pip install "ncolab\[solve\]"'):
-        reader.read(write(tmp_path, HEADER.format("EUC_2D") + RECTANGLE))
 
 
 class TestUnitSquare:

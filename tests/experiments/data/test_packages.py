@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from experiments import data
 from experiments.data import packages, registry
 
 CONTENT = b"one two\n"
@@ -52,8 +51,8 @@ def no_pip_module(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def dataset(get) -> data.Dataset:
-    return data.Dataset("words", "d", "l", "s", lambda folder: {}, get, (("words.txt",),))
+def dataset(get) -> registry.Dataset:
+    return registry.Dataset("words", "d", "l", "s", lambda folder: {}, get, (("words.txt",),))
 
 
 def fetched(get, root: Path, given: Path | None = None) -> bytes:
@@ -72,7 +71,7 @@ def tarball(path: Path, names: dict[str, bytes], mode: str = "w:gz") -> None:
 def test_npm_packs_without_running_scripts(programs, tmp_path):
     tarball(tmp_path / "words.tgz", {"package/words.txt": CONTENT, "package/evil.js": b"x"})
     client(programs, "npm", copying(tmp_path / "words.tgz"))
-    assert fetched(packages.from_npm("words@1.0.0", MEMBER), tmp_path / "root") == CONTENT
+    assert fetched(packages.from_package("npm words@1.0.0", MEMBER), tmp_path / "root") == CONTENT
     assert (programs / "npm.log").read_text() == "pack --silent --ignore-scripts words@1.0.0\n"
     names = sorted(path.name for path in (tmp_path / "root" / "words").iterdir())
     assert names == ["SHA256SUMS", "words.txt"]
@@ -88,7 +87,7 @@ def test_pip_downloads_a_wheel_and_builds_nothing(programs, tmp_path):
         "archive.close()\n"
     )
     client(programs, "pip", body)
-    assert fetched(packages.from_pip("words==1.0", MEMBER), tmp_path / "root") == CONTENT
+    assert fetched(packages.from_package("PyPI words==1.0", MEMBER), tmp_path / "root") == CONTENT
     arguments = (programs / "pip.log").read_text()
     assert arguments.startswith("download --no-deps --only-binary :all: ")
     assert arguments.endswith(" words==1.0\n")
@@ -101,7 +100,7 @@ def test_uv_takes_over_where_there_is_no_pip(programs, tmp_path):
         f"folder.mkdir(); (folder / 'words.txt').write_bytes({CONTENT!r})\n"
     )
     client(programs, "uv", body)
-    assert fetched(packages.from_pip("words==1.0", MEMBER), tmp_path / "root") == CONTENT
+    assert fetched(packages.from_package("PyPI words==1.0", MEMBER), tmp_path / "root") == CONTENT
     assert (programs / "uv.log").read_text().startswith("pip install --no-deps --no-build ")
 
 
@@ -112,7 +111,7 @@ def test_apt_downloads_and_unpacks(programs, tmp_path):
         f"folder.mkdir(); (folder / 'words.txt').write_bytes({CONTENT!r})\n"
     )
     client(programs, "dpkg-deb", unpack)
-    assert fetched(packages.from_apt("words", MEMBER), tmp_path / "root") == CONTENT
+    assert fetched(packages.from_package("Debian words", MEMBER), tmp_path / "root") == CONTENT
     assert (programs / "apt-get.log").read_text() == "download --quiet words\n"
 
 
@@ -121,7 +120,7 @@ def test_an_installed_debian_package_is_used_as_it_is(programs, tmp_path):
     installed.parent.mkdir()
     installed.write_bytes(CONTENT)
     members = {str(installed.relative_to("/")): SUM}
-    assert fetched(packages.from_apt("words", members), tmp_path / "root") == CONTENT
+    assert fetched(packages.from_package("Debian words", members), tmp_path / "root") == CONTENT
     assert list(programs.iterdir()) == []
 
 
@@ -130,10 +129,10 @@ def test_a_folder_of_the_users_needs_no_client_but_the_same_checksum(tmp_path):
     given = tmp_path / "mine" / "deep"
     given.mkdir(parents=True)
     (given / "words.txt").write_bytes(CONTENT)
-    get = packages.from_npm("words@1.0.0", MEMBER)
+    get = packages.from_package("npm words@1.0.0", MEMBER)
     assert fetched(get, tmp_path / "root", tmp_path / "mine") == CONTENT
     (given / "words.txt").write_bytes(b"other")
-    with pytest.raises(data.ChecksumError, match=r"package/words\.txt: expected sha256"):
+    with pytest.raises(registry.ChecksumError, match=r"package/words\.txt: expected sha256"):
         fetched(get, tmp_path / "other root", tmp_path / "mine")
     with pytest.raises(FileNotFoundError, match=r"expected words\.txt in"):
         fetched(get, tmp_path / "other root", tmp_path / "programs")
@@ -144,8 +143,8 @@ def test_a_changed_package_is_refused_before_it_is_read(programs, tmp_path):
     tarball(tmp_path / "words.tgz", {"package/words.txt": b"changed"})
     client(programs, "npm", copying(tmp_path / "words.tgz"))
     read = []
-    get = packages.from_npm("words@1.0.0", MEMBER, lambda members, target: read.append(1))
-    with pytest.raises(data.ChecksumError):
+    get = packages.from_package("npm words@1.0.0", MEMBER, lambda members, target: read.append(1))
+    with pytest.raises(registry.ChecksumError):
         fetched(get, tmp_path / "root")
     assert read == []
     assert list((tmp_path / "root").iterdir()) == []
@@ -156,10 +155,10 @@ def test_a_member_cannot_leave_the_folder(tmp_path):
     folder.mkdir()
     tarball(tmp_path / "a.tgz", {"../out.txt": b"x"})
     with pytest.raises(tarfile.OutsideDestinationError):
-        packages._unpack_tar(tmp_path / "a.tgz", folder, {"*": ""})
+        packages._unpack(tmp_path / "a.tgz", folder, {"*": ""})
     with zipfile.ZipFile(tmp_path / "a.whl", "w") as archive:
         archive.writestr("../out.txt", "x")
-    packages._unpack_zip(tmp_path / "a.whl", folder, {"*": ""})
+    packages._unpack(tmp_path / "a.whl", folder, {"*": ""})
     assert not (tmp_path / "out.txt").exists()
 
 
@@ -167,9 +166,9 @@ def test_a_member_cannot_leave_the_folder(tmp_path):
 @pytest.mark.parametrize(
     ("get", "words"),
     [
-        (packages.from_npm("words@1", MEMBER), "npm"),
-        (packages.from_pip("words==1", MEMBER), "pip or uv"),
-        (packages.from_apt("words", MEMBER), "apt-get"),
+        (packages.from_package("npm words@1", MEMBER), "npm"),
+        (packages.from_package("PyPI words==1", MEMBER), "pip or uv"),
+        (packages.from_package("Debian words", MEMBER), "apt-get"),
     ],
 )
 def test_an_absent_client_is_named(get, words, programs, tmp_path):
@@ -181,7 +180,7 @@ def test_a_failing_client_is_quoted_with_a_hint(programs, tmp_path):
     client(programs, "apt-get", "sys.exit('E: no such package')")
     client(programs, "dpkg-deb", "")
     with pytest.raises(RuntimeError, match=r"(?s)apt-get update.*E: no such package"):
-        fetched(packages.from_apt("words", MEMBER), tmp_path / "root")
+        fetched(packages.from_package("Debian words", MEMBER), tmp_path / "root")
 
 
 def test_the_clients_are_found_by_the_path_alone(programs):

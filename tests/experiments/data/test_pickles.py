@@ -54,16 +54,14 @@ def test_every_way_to_a_forbidden_name_is_closed(content):
 
 
 @pytest.mark.parametrize("protocol", [3, 4, 5])
-def test_arrays_and_plain_values_come_back(protocol):
-    value = {"x": np.arange(6.0).reshape(2, 3), "y": [np.float32(2), "a", None, (1, 2.5)]}
-    loaded = pickles.load(io.BytesIO(pickle.dumps(value, protocol)))
-    np.testing.assert_array_equal(loaded["x"], value["x"])
-    assert loaded["y"] == value["y"]
+def test_plain_values_come_back(protocol):
+    value = {"y": [2.0, "a", None, (1, 2.5)]}
+    assert pickles.load(io.BytesIO(pickle.dumps(value, protocol))) == value
 
 
-def test_an_empty_list_refuses_even_arrays():
+def test_even_arrays_are_refused():
     with pytest.raises(pickles.ForbiddenPickle, match="numpy"):
-        pickles.load(io.BytesIO(pickle.dumps(np.zeros(2))), allowed=())
+        pickles.load(io.BytesIO(pickle.dumps(np.zeros(2))))
 
 
 def table(task: int) -> dict[str, dict[str, list[float]]]:

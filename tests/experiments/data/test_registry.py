@@ -23,8 +23,8 @@ def _no_user_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NCOLAB_DATA", str(tmp_path / "default_root"))
 
 
-def entry(get, **fields) -> data.Dataset:
-    return data.Dataset(
+def entry(get, **fields) -> registry.Dataset:
+    return registry.Dataset(
         name="toy",
         description="a toy",
         licence="none",
@@ -69,7 +69,7 @@ def test_defaults_need_nothing_and_are_the_same_every_time(name, tmp_path):
 @pytest.mark.parametrize("name", FETCHED)
 def test_a_missing_dataset_names_the_command_that_gets_it(name, tmp_path):
     assert not data.present(name, root=tmp_path)
-    with pytest.raises(data.MissingDataset) as error:
+    with pytest.raises(registry.MissingDataset) as error:
         data.load(name, root=tmp_path / "my data")
     words = shlex.split(str(error.value).splitlines()[-1])
     assert words[:3] == ["python", "-m", "experiments.data"]
@@ -83,7 +83,7 @@ def test_the_default_root_is_not_repeated_in_the_command():
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(data.UnknownDataset, match=r"expected one of tsp20, .*got 'tsp7'"):
+    with pytest.raises(registry.UnknownDataset, match=r"expected one of tsp20, .*got 'tsp7'"):
         data.load("tsp7")
 
 
@@ -95,11 +95,11 @@ def test_an_absent_optional_package_names_its_extra(tmp_path):
 
 
 def test_the_root_is_the_argument_then_the_environment_then_the_home(monkeypatch, tmp_path):
-    assert data.data_root(tmp_path) == tmp_path
-    assert data.data_root() == tmp_path / "default_root"
+    assert registry.data_root(tmp_path) == tmp_path
+    assert registry.data_root() == tmp_path / "default_root"
     monkeypatch.delenv("NCOLAB_DATA")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert data.data_root() == tmp_path / ".cache" / "ncolab" / "data"
+    assert registry.data_root() == tmp_path / ".cache" / "ncolab" / "data"
 
 
 def test_fetch_is_idempotent_and_leaves_checkable_sums(tmp_path):
@@ -153,7 +153,7 @@ def test_checksums_of_files_and_of_patterns(tmp_path):
     both = hashlib.sha256(listing.encode()).hexdigest()
     registry.verify(tmp_path, {"b/1": single["1"], "b/[0-9]": both})
     (tmp_path / "b" / "2").write_text("3")
-    with pytest.raises(data.ChecksumError, match=rf"b/\[0-9\]: expected sha256 {both}; got "):
+    with pytest.raises(registry.ChecksumError, match=rf"b/\[0-9\]: expected sha256 {both}; got "):
         registry.verify(tmp_path, {"b/[0-9]": both})
     with pytest.raises(FileNotFoundError, match="c"):
         registry.verify(tmp_path, {"c": both})
@@ -254,4 +254,4 @@ def test_importing_the_package_imports_no_optional_package():
 def test_a_dataset_is_immutable():
     with pytest.raises(AttributeError):
         data.DATASETS["tsp20"].name = "other"
-    assert not dataclasses.is_dataclass(data.Dataset)
+    assert not dataclasses.is_dataclass(registry.Dataset)
