@@ -10,6 +10,8 @@ READMES = ("README.md", "experiments/README.md", "nco/README.md", "mpl/README.md
 
 SAMPLES, FEWER = "num_samples=1280", "num_samples=128"  # ten chunks, one
 
+SAMPLES, FEWER = "num_samples=1280", "num_samples=128"  # ten chunks, one
+
 
 @pytest.mark.parametrize("name", READMES)
 def test_python_in_a_readme_runs(name):
