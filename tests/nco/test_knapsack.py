@@ -13,10 +13,7 @@ from hypothesis import strategies as st
 
 from nco import knapsack_solvers, pointer, search
 from nco.problems import knapsack
-
-
-def instances(seed, batch, items):
-    return knapsack.sample(jax.random.key(seed), batch, items)
+from tests.nco import drawn
 
 
 def brute_force(weights, values, capacity):
@@ -78,25 +75,29 @@ def test_rounding_of_many_items_lets_in_nothing_that_does_not_fit():
 def test_stop_rule_drops_the_item_that_does_not_fit_and_ends():
     problem = knapsack.problem(1.0, stop_rule=True)
     inputs = jnp.array([[[0.625, 1.0], [0.5, 2.0], [0.375, 3.0], [0.0, 4.0]]])
-    state = problem.reset(inputs)
+    state, step, feasible = problem.reset(inputs), jax.jit(problem.step), jax.jit(problem.feasible)
     for action, mask in ((0, [0, 1, 1, 1]), (1, [0, 0, 0, 0])):
-        state = problem.step(state, jnp.array([action], jnp.int32))
-        np.testing.assert_array_equal(problem.feasible(state)[0], np.array(mask, bool))
+        state = step(state, np.array([action], np.int32))
+        np.testing.assert_array_equal(feasible(state)[0], np.array(mask, bool))
     actions = jnp.array([[[0, 1, -1, -1]], [[0, 2, 3, 1]], [[1, 0, -1, -1]]], jnp.int32)
-    np.testing.assert_array_equal(problem.reward(inputs, actions)[:, 0], [1.0, 8.0, 2.0])
+    reward = np.asarray(jax.jit(problem.reward)(inputs, actions))
+    np.testing.assert_array_equal(reward[:, 0], [1.0, 8.0, 2.0])
 
 
 def test_the_pointer_network_fills_knapsacks():
-    problem, inputs = knapsack.problem(1.0), instances(0, 4, 8)
+    problem, inputs = knapsack.problem(1.0), knapsack.sample(jax.random.key(0), 4, 8)
     policy = pointer.policy(problem)
-    params = pointer.init(jax.random.key(1), embed=8, hidden=8, scale=None)
-    sample = jax.jit(lambda key: policy.sample(params, key, inputs, num_samples=5))(
-        jax.random.key(2)
-    )
-    log_prob, entropy = jax.jit(policy.log_prob)(params, inputs, sample.actions)
+    params = drawn.parameters(pointer.init, scale=0.6, embed=8, hidden=8)
+
+    @jax.jit
+    def run(params, key, inputs):
+        sample = policy.sample(params, key, inputs, num_samples=5)
+        scores = policy.log_prob(params, inputs, sample.actions)
+        return sample, scores, problem.reward(inputs, sample.actions)
+
+    sample, (log_prob, entropy), reward = run(params, jax.random.key(2), inputs)
     np.testing.assert_allclose(sample.log_prob, log_prob, rtol=1e-5)
     np.testing.assert_allclose(sample.entropy, entropy, rtol=1e-5)
-    reward = problem.reward(inputs, sample.actions)
     for s, b in itertools.product(range(5), range(4)):
         weights, values = np.asarray(inputs[b], np.float64).T
         chosen = np.asarray(sample.actions[s, b])

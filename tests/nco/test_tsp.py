@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nco.problems import tsp
-from tests.nco import oracle
+from tests.nco import drawn, oracle
+
+_length = jax.jit(tsp.tour_length)
 
 
 @settings(max_examples=40, deadline=None)
@@ -15,14 +17,14 @@ from tests.nco import oracle
 def test_length_equals_the_edgewise_sum_and_keeps_under_symmetries(n, seed):
     rng = np.random.default_rng(seed)
     coords, tour = rng.uniform(size=(n, 2)).astype(np.float32), rng.permutation(n).astype(np.int32)
-    length = float(tsp.tour_length(jnp.asarray(coords), jnp.asarray(tour)))
+    length = float(_length(coords, tour))
     np.testing.assert_allclose(
         length, oracle.tour_length(coords.astype(np.float64), tour), rtol=1e-5, atol=1e-6
     )
     for same in (np.roll(tour, seed % n), tour[::-1].copy()):
         np.testing.assert_allclose(
             length,
-            float(tsp.tour_length(jnp.asarray(coords), jnp.asarray(same))),
+            float(_length(coords, same)),
             rtol=1e-5,
             atol=1e-6,
         )
@@ -31,26 +33,21 @@ def test_length_equals_the_edgewise_sum_and_keeps_under_symmetries(n, seed):
         moved = np.where([flip_x, flip_y], 1.0 - moved, moved).astype(np.float32)
         np.testing.assert_allclose(
             length,
-            float(tsp.tour_length(jnp.asarray(moved), jnp.asarray(tour))),
+            float(_length(moved, tour)),
             rtol=1e-4,
             atol=1e-5,
         )
 
 
 def test_batched_lengths_and_reward():
-    coords = tsp.sample(jax.random.key(0), 5, 6)
-    tours = jnp.stack(
-        [
-            jnp.stack([jax.random.permutation(jax.random.key(10 * s + b), 6) for b in range(5)])
-            for s in range(3)
-        ]
-    )
-    reward = tsp.problem.reward(coords, tours)
+    coords, rng = drawn.instances(5, 6), np.random.default_rng(0)
+    tours = rng.permuted(np.tile(np.arange(6, dtype=np.int32), (3, 5, 1)), axis=-1)
+    reward = jax.jit(tsp.problem.reward)(coords, tours)
     assert reward.shape == (3, 5)
     for s, b in itertools.product(range(3), range(5)):
         np.testing.assert_allclose(
             -reward[s, b],
-            oracle.tour_length(np.asarray(coords[b], np.float64), np.asarray(tours[s, b])),
+            oracle.tour_length(coords[b].astype(np.float64), tours[s, b]),
             rtol=1e-5,
         )
 
