@@ -5,6 +5,7 @@ settled here on problems small enough to be exact; `mpl/README.md` tells the out
 """
 
 import itertools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -163,58 +164,94 @@ def test_exact_feedback_is_autodiff_through_the_students_step(x64, tx):
     np.testing.assert_allclose(_flat(got), _flat(wanted), rtol=1e-9, atol=1e-12)
 
 
-def _over_labelings(feedback, **options):
-    """P(labeling), the teacher's gradient and metrics for each labeling of the batch."""
-    learner = _learner(feedback, learning_rate=ETA, **options)
-    state = learner.init(jax.random.key(1))
+class _Labelings(NamedTuple):
+    """All labelings of the batch, in NumPy."""
 
-    def one(forced):
-        gradient, metrics = _gradient(learner, state, _batch(forced))
-        log_prob = jax.nn.log_softmax(_linear(state.teacher.params, _batch()["x_u"]))
-        return jnp.exp(jnp.sum(forced * log_prob)), gradient, metrics
-
-    probability, gradients, metrics = jax.vmap(one)(jnp.asarray(LABELINGS))
-    mean = jax.tree.map(lambda leaf: jnp.tensordot(probability, leaf, 1), gradients)
-    exact = jax.grad(
-        _objective(state.student.params, _batch(), optax.sgd(ETA), state.student.opt_state)
-    )
-    return state, probability, mean, gradients, metrics, exact(state.teacher.params)
+    probability: np.ndarray
+    gradients: Any  # the teacher's, of each labeling
+    metrics: dict[str, np.ndarray]  # of each
+    mean: Any  # of the gradients
+    exact: Any  # the gradient of eq. 5.3
 
 
-def test_mean_of_the_estimator_over_draws_is_its_expectation_over_labelings():
-    _, probability, wanted, gradients, _, _ = _over_labelings("dot")
+FORMS = {
+    "dot": {"feedback": "dot"},
+    "update": {"feedback": "dot", "along": "update"},
+    "difference": {"feedback": "difference"},
+    "cosine": {"feedback": "cosine"},
+    "per_label": {"feedback": "per_label"},
+}
+
+
+@pytest.fixture(scope="module")
+def labelings():
+    """By form of h: all forms in one program, since their student's step is one."""
+    learners = {name: _learner(learning_rate=ETA, **form) for name, form in FORMS.items()}
+
+    @jax.jit
+    def run(labelings):
+        state, batch = learners["dot"].init(jax.random.key(1)), _batch()
+
+        def one(forced):
+            taught = {
+                name: _gradient(learner, state, batch | {"forced": forced})
+                for name, learner in learners.items()
+            }
+            log_prob = jax.nn.log_softmax(_linear(state.teacher.params, batch["x_u"]))
+            return jnp.exp(jnp.sum(forced * log_prob)), taught
+
+        student = state.student
+        exact = jax.grad(_objective(student.params, batch, optax.sgd(ETA), student.opt_state))
+        return *jax.vmap(one)(labelings), exact(state.teacher.params)
+
+    with jax.enable_x64(True):
+        probability, taught, exact = jax.device_get(run(jnp.asarray(LABELINGS)))
+    found = {}
+    for name, (gradients, metrics) in taught.items():
+        mean = jax.tree.map(lambda leaf: np.tensordot(probability, leaf, 1), gradients)
+        found[name] = _Labelings(probability, gradients, metrics, mean, exact)
+    return found
+
+
+def test_mean_of_the_estimator_over_draws_is_its_expectation_over_labelings(x64, labelings):
+    probability, gradients, _, wanted, _ = labelings["dot"]
     np.testing.assert_allclose(probability.sum(), 1.0, rtol=1e-5)
     learner = _learner("dot", learning_rate=ETA)
-    state = learner.init(jax.random.key(1))
     draws = 20_000
 
-    def one(seed):
-        another = state.replace(key=jax.random.key(seed))
-        return _gradient(learner, another, _batch())[0]
+    @jax.jit
+    def draw(seeds):
+        state, batch = learner.init(jax.random.key(1)), _batch()
 
-    drawn = jax.jit(jax.vmap(one))(jnp.arange(draws))
+        def one(seed):
+            another = state.replace(key=jax.random.key(seed))
+            return _gradient(learner, another, batch)[0]
+
+        return jax.vmap(one)(seeds)
+
+    drawn = jax.device_get(draw(np.arange(draws)))
     for got, each, mean in zip(*map(jax.tree.leaves, (drawn, gradients, wanted)), strict=True):
-        second = jnp.tensordot(probability, jnp.square(each), 1)
-        error = jnp.sqrt(jnp.maximum(second - jnp.square(mean), 0.0) / draws)
+        second = np.tensordot(probability, np.square(each), 1)
+        error = np.sqrt(np.maximum(second - np.square(mean), 0.0) / draws)
         assert np.all(np.abs(got.mean(0) - mean) < 4.5 * error + 1e-7)
 
 
-def test_dot_product_is_the_gradient_up_to_the_number_of_labels(x64):
+def test_dot_product_is_the_gradient_up_to_the_number_of_labels(labelings):
     """B times 5.12 and "per_label" have the gradient of 5.3 as mean, up to the order of eta^2."""
-    _, _, dot, _, _, exact = _over_labelings("dot")
+    dot, exact = labelings["dot"][-2:]
     scale = np.linalg.norm(_flat(exact))
     assert np.linalg.norm(UNLABELLED * _flat(dot) - _flat(exact)) < 0.02 * scale
     assert np.linalg.norm(_flat(dot) - _flat(exact)) > 0.5 * scale  # the factor is needed
-    _, _, each, _, _, exact = _over_labelings("per_label")
+    each, exact = labelings["per_label"][-2:]
     assert np.linalg.norm(_flat(each) - _flat(exact)) < 0.02 * scale
 
 
-def test_each_labels_own_feedback_varies_less(x64):
+def test_each_labels_own_feedback_varies_less(labelings):
     spread = {}
     for feedback, factor in (("dot", UNLABELLED), ("per_label", 1)):
-        _, probability, mean, gradients, _, _ = _over_labelings(feedback)
+        probability, gradients, _, mean, _ = labelings[feedback]
         spread[feedback] = sum(
-            float(jnp.tensordot(probability, jnp.square(factor * (each - middle[None])), 1).sum())
+            np.tensordot(probability, np.square(factor * (each - middle[None])), 1).sum()
             for each, middle in zip(*map(jax.tree.leaves, (gradients, mean)), strict=True)
         )
     assert spread["per_label"] < 0.9 * spread["dot"]
@@ -222,24 +259,26 @@ def test_each_labels_own_feedback_varies_less(x64):
 
 def _cosine_by_hand(index):
     """In NumPy, from gradients at theta_S and theta_S'."""
-    before = _learner("dot", learning_rate=ETA).init(jax.random.key(1)).student.params
 
-    def pseudo(params):
-        logits = _linear(params, _batch()["x_u"])
-        return jnp.mean(_cross_entropy(jnp.asarray(LABELINGS[index]), logits))
+    @jax.jit
+    def gradients(labels):
+        before = _learner("dot", learning_rate=ETA).init(jax.random.key(1)).student.params
 
-    gradient = jax.grad(pseudo)(before)
-    after = jax.tree.map(lambda p, g: p - ETA * g, before, gradient)
-    slope = _flat(jax.grad(_student().labelled_loss)(after, (), _batch(), None))
-    return slope @ _flat(gradient) / np.linalg.norm(slope) / np.linalg.norm(_flat(gradient))
+        def pseudo(params):
+            return jnp.mean(_cross_entropy(labels, _linear(params, _batch()["x_u"])))
+
+        gradient = jax.grad(pseudo)(before)
+        after = jax.tree.map(lambda p, g: p - ETA * g, before, gradient)
+        return gradient, jax.grad(_student().labelled_loss)(after, (), _batch(), None)
+
+    gradient, slope = map(_flat, gradients(jnp.asarray(LABELINGS[index])))
+    return slope @ gradient / np.linalg.norm(slope) / np.linalg.norm(gradient)
 
 
-def test_forms_of_h_agree_where_they_should(x64):
+def test_forms_of_h_agree_where_they_should(x64, labelings):
     """Signs, factors, and the order of the loss difference's error."""
-    _, _, _, _, dot, _ = _over_labelings("dot")
-    _, _, _, _, update, _ = _over_labelings("dot", along="update")
-    _, _, _, _, difference, _ = _over_labelings("difference")
-    _, _, _, _, cosine, _ = _over_labelings("cosine")
+    forms = ("dot", "update", "difference", "cosine")
+    dot, update, difference, cosine = (labelings[form].metrics for form in forms)
     np.testing.assert_allclose(update["h"], dot["h"], rtol=1e-9)  # SGD: its step is eta g_u
     for index in (0, 11):
         np.testing.assert_allclose(cosine["h"][index], _cosine_by_hand(index), rtol=1e-9)
@@ -267,16 +306,20 @@ def test_error_of_the_loss_difference_falls_with_the_square_of_the_rate(x64):
 
 def test_a_positive_h_raises_the_probability_of_the_labels():
     learner = _learner("dot", learning_rate=1.0)
-    for forced in map(jnp.asarray, LABELINGS[::5]):
-        state = learner.init(jax.random.key(1))
-        after, metrics = learner.update(state, _batch(forced))
 
-        def log_prob(side, labels=forced):
-            logits = _linear(side.params, _batch()["x_u"])
-            return float(-jnp.sum(_cross_entropy(labels, logits)))
+    @jax.jit
+    def learn(forced):
+        state, batch = learner.init(jax.random.key(1)), _batch(forced)
+        after, metrics = learner.update(state, batch)
+        before, later = (
+            -jnp.sum(_cross_entropy(forced, _linear(side.params, batch["x_u"])))
+            for side in (state.teacher, after.teacher)
+        )
+        return later - before, metrics["h"]
 
-        gain = log_prob(after.teacher) - log_prob(state.teacher)
-        assert np.sign(gain) == np.sign(float(metrics["h"]))
+    for forced in LABELINGS[::5].astype(np.float32):
+        gain, h = learn(forced)
+        assert np.sign(gain) == np.sign(h)
 
 
 def test_dot_reads_a_schedule_and_the_weight_of_the_feedback_is_a_factor():
