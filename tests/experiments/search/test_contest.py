@@ -1,4 +1,4 @@
-"""The command that fills `search/contest`, small, and the glue of its configs."""
+"""The table `search/contest`, small, and the glue of its configs."""
 
 import json
 
@@ -6,39 +6,53 @@ import numpy as np
 import pytest
 
 from experiments import run
-from experiments.report import table as results_table
+from experiments.report import sweep
 from experiments.runner import config as configs
 from experiments.runner.checks import ConfigError
 from experiments.search import contest as search_contest
+from experiments.search.contest import TABLES
 from search import baselines, contest, interface
+from tests.experiments.search.cells import by_metric, changed, ended
 
 pytest.importorskip("sklearn")
-TASKS = ("tree-wine-accuracy", "knn-wine-log_loss")
-
-
-def fill(folder, *words):
-    search_contest.main([
-        "--tasks", *TASKS, "--budget", "16", "--rows", "45", "--workdir", str(folder),
-        "--table", str(folder / "t.json"), *words,
-    ])  # fmt: skip
-    return {(row["name"], row["metric"]): row for row in results_table.read_table(
-        folder / "t.json").rows}  # fmt: skip
+TABLE = TABLES["search/contest"]
+TASKS = ("tree-wine-log_loss", "knn-breast_cancer-log_loss")
+FIRST = f"random-{TASKS[0]}"
 
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Rewards that take no time: of the first coordinates; and few random points."""
-    monkeypatch.setattr(search_contest, "REFERENCE", 40)
+    """Two tasks, whose rewards take no time: of the first coordinates."""
+    needs = {
+        f"{method}-{TASKS[0]}": tuple(f"{n}-{t}" for n in (method, "reference") for t in TASKS)
+        for method in ("random", "turbo")
+    }
+    monkeypatch.setattr(search_contest, "TASKS", TASKS)
+    monkeypatch.setattr(search_contest, "NEEDS", needs)
     monkeypatch.setattr(
         contest, "validated",
         lambda model, features, labels, metric, point, seed, folds: (
-            float(point[0]) if metric == "accuracy" else -float(point[1])
+            float(point[0]) if model == "tree" else -float(point[1])
         ),
     )  # fmt: skip
 
 
-def test_scores_are_of_what_the_searches_found(quick, tmp_path, capsys):
-    rows = fill(tmp_path, "--methods", "random", "--seeds", "2")
+def filled(folder, *methods, seeds=2):
+    cells = {
+        f"reference-{task}": changed(TABLE, f"reference-{task}", rows=45, steps=40)
+        for task in TASKS
+    } | {
+        f"{method}-{task}": changed(
+            TABLE, f"{method}-{task}", rows=45, steps=16, num_seeds=seeds
+        )
+        for method in methods
+        for task in TASKS
+    }  # fmt: skip
+    return ended(folder, cells)
+
+
+def test_scores_are_of_what_the_searches_found(quick, tmp_path):
+    rows = list(TABLE.rows(FIRST, filled(tmp_path, "random")))
     expected = []
     for task, sign, place in (("tree", 1, 0), ("knn", -1, 1)):
         box = contest.MODELS[task].box
@@ -51,22 +65,37 @@ def test_scores_are_of_what_the_searches_found(quick, tmp_path, capsys):
         ]  # fmt: skip
         typical, known = np.median(values[0]), max(each.max() for each in values)
         expected.append([100 * (each.max() - typical) / (known - typical) for each in values[1:]])
-    score = rows["random", "score"]
-    assert score["value"] == pytest.approx(np.mean(expected), abs=1e-3)
-    assert (score["n"], score["seeds"]) == (2, [0, 1])
-    label = "score_knn_wine_log_loss"
-    assert rows["random", label]["value"] == pytest.approx(np.mean(expected[1]), abs=1e-3)
-    assert capsys.readouterr().out.count("seed=") == 4
-    fill(tmp_path, "--methods", "random", "--seeds", "2")
-    assert "seed=" not in capsys.readouterr().out  # all of it was there
+    found = by_metric(rows)
+    assert found["score"] == pytest.approx(np.mean(expected), abs=1e-3)
+    assert all((row["name"], row["n"]) == ("random", 2) for row in rows)
+    label = "score_knn_breast_cancer_log_loss"
+    assert found[label] == pytest.approx(np.mean(expected[1]), abs=1e-3)
+    assert found["evaluations"] == 16
 
 
 def test_a_better_search_lowers_the_scores_of_the_others(quick, tmp_path):
-    before = fill(tmp_path, "--methods", "random", "--seeds", "1")["random", "score"]["value"]
-    rows = fill(tmp_path, "--methods", "random", "turbo", "--seeds", "1")
-    best = [rows[name, "score"]["value"] for name in ("random", "turbo")]
+    before = by_metric(list(TABLE.rows(FIRST, filled(tmp_path, "random", seeds=1))))["score"]
+    workdirs = filled(tmp_path, "random", "turbo", seeds=1)
+    best = [
+        by_metric(list(TABLE.rows(f"{method}-{TASKS[0]}", workdirs)))["score"]
+        for method in ("random", "turbo")
+    ]
     assert best[0] <= before
     assert max(best) <= 100.0
+
+
+def test_a_method_has_rows_when_all_its_tasks_have_ended(quick, tmp_path):
+    workdirs = filled(tmp_path, "random")
+    assert [name for name in workdirs if list(TABLE.rows(name, workdirs))] == [FIRST]
+    for missing in (f"random-{TASKS[1]}", f"reference-{TASKS[1]}"):
+        some = {name: folder for name, folder in workdirs.items() if name != missing}
+        assert not list(TABLE.rows(FIRST, some))
+
+
+def test_a_methods_cell_takes_its_other_tasks_and_the_references_along(tmp_path):
+    jobs = sweep.plan(TABLE, [f"tpe-{search_contest.TASKS[0]}"], [], tmp_path)
+    names = {f"{some}-{task}" for some in ("tpe", "reference") for task in search_contest.TASKS}
+    assert {job.name for job in jobs} == names
 
 
 def test_the_protocol_is_16_batches_of_8():

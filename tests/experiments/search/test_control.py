@@ -1,40 +1,36 @@
-"""The command that fills `search/control`, small, and the glue of its configs."""
+"""The table `search/control`, small, and the glue of its configs."""
 
-import numpy as np
 import pytest
 
 from experiments import run
-from experiments.report import table as results_table
+from experiments.report.rows import TableError
 from experiments.runner import config as configs
 from experiments.runner.checks import ConfigError
 from experiments.search import control as search_control
+from experiments.search.control import TABLES
 from search import baselines, control, interface
+from tests.experiments.search.cells import by_metric, changed, ended
+
+TABLE = TABLES["search/control"]
 
 
-def fill(folder, *words):
-    search_control.main([
-        "--methods", "random", "--workdir", str(folder), "--table", str(folder / "t.json"), *words,
-    ])  # fmt: skip
-    return {(row["name"], row["metric"]): row for row in results_table.read_table(
-        folder / "t.json").rows}  # fmt: skip
+def filled(folder, name, **changes):
+    return list(TABLE.rows(name, ended(folder, {name: changed(TABLE, name, **changes)})))
 
 
-def test_the_rovers_rows_are_what_the_searches_found(tmp_path, capsys):
-    words = ("--tasks", "rover", "--budget", "60")
-    rows = fill(tmp_path, *words, "--seeds", "2")
+def test_the_rovers_rows_are_what_the_searches_found(tmp_path):
+    rows = filled(tmp_path, "rover-random", steps=60, num_seeds=2)
     box = control.rover_box()
     runs = [
         interface.maximise(baselines.random(box), control.rover, budget=60, seed=seed)
         for seed in range(2)
     ]
+    found = by_metric(rows)
+    assert set(found) == {"best_value", "best_value_at_50"}
     for metric, mark in (("best_value", 60), ("best_value_at_50", 50)):
-        row = rows["rover-random", metric]
-        assert row["value"] == pytest.approx(np.mean([each.best[mark - 1] for each in runs]))
-        assert (row["n"], row["seeds"]) == (2, [0, 1])
-    assert set(rows) == {("rover-random", "best_value"), ("rover-random", "best_value_at_50")}
-    assert capsys.readouterr().out.count("seed=") == 2
-    assert fill(tmp_path, *words, "--seeds", "3")["rover-random", "best_value"]["n"] == 3
-    assert capsys.readouterr().out.count("seed=") == 1  # the first two were there
+        expected = sum(each.best[mark - 1] for each in runs) / 2
+        assert found[metric] == pytest.approx(expected)
+    assert all((row["name"], row["n"]) == ("rover-random", 2) for row in rows)
 
 
 def made_up(monkeypatch, values):
@@ -51,9 +47,8 @@ def made_up(monkeypatch, values):
 
 def test_rows_of_locomotion_count_evaluations_to_the_threshold(monkeypatch, tmp_path):
     made_up(monkeypatch, [1, 2, 400, 3, 1, 2, 3, 4])
-    rows = fill(tmp_path, "--tasks", "swimmer", "--budget", "4", "--seeds", "2", "--episodes", "10")
-    found = {metric: row["value"] for (_, metric), row in rows.items()}
-    assert found == {
+    rows = filled(tmp_path, "swimmer-random", steps=4, num_seeds=2, episodes=10)
+    assert by_metric(rows) == {
         "best_value": 202.0,
         "fresh_value": 7.0,
         "episodes": 40.0,
@@ -61,30 +56,29 @@ def test_rows_of_locomotion_count_evaluations_to_the_threshold(monkeypatch, tmp_
         "evaluations_to_threshold": 3.5,
         "episodes_to_threshold": 35.0,
     }
-    assert rows["swimmer-random", "evaluations_to_threshold"]["reference"] is None
+    assert all(row.get("reference") is None for row in rows)
 
 
 def test_the_published_number_stands_beside_lamcts(monkeypatch, tmp_path):
     pytest.importorskip("sklearn")
     made_up(monkeypatch, [326.0] * 4)
-    fill(tmp_path, "--tasks", "swimmer", "--budget", "4", "--seeds", "1", "--methods",
-         "lamcts_turbo")  # fmt: skip
-    for row in results_table.read_table(tmp_path / "t.json").rows:
+    for row in filled(tmp_path, "swimmer-lamcts_turbo", steps=4, num_seeds=1):
         published = 126.0 if row["metric"].endswith("_to_threshold") else None
-        assert row["reference"] == published
-        assert "theta=100 rbf" in row["config"]
+        assert row.get("reference") == published
+    cell = TABLE.cells["swimmer-lamcts_turbo"]
+    tree = configs.load(cell.config).tree
+    assert (tree.leaf_size, tree.kernel) == (100, "rbf")
 
 
-def test_a_search_of_which_all_evaluations_fail_is_not_kept(monkeypatch, tmp_path):
+def test_a_search_of_which_all_evaluations_fail_has_no_row(monkeypatch, tmp_path):
     def broken(point, seed):
         raise ValueError("no ground")
 
     monkeypatch.setattr(
         search_control, "problem", lambda task, **_: (control.rover_box(), broken, None)
     )
-    with pytest.raises(RuntimeError, match="every evaluation failed: no ground"):
-        fill(tmp_path, "--tasks", "rover", "--budget", "3", "--seeds", "1")
-    assert not (tmp_path / "finished.jsonl").exists()
+    with pytest.raises(TableError, match=r"every evaluation failed: .*no ground"):
+        filled(tmp_path, "rover-random", steps=3, num_seeds=1)
 
 
 def test_the_theses_settings_are_in_the_configs():
@@ -106,10 +100,7 @@ def test_a_run_without_the_packages_says_what_is_missing(monkeypatch, tmp_path, 
     words = ["--config=search/control:swimmer,smoke", f"--workdir={tmp_path / 'run'}", "--quiet"]
     assert run.main([*words, "--config.method=random"]) == 2
     assert not (tmp_path / "run").exists()
-    table = ["--workdir", str(tmp_path / "table"), "--tasks", "lunar", "rover"]
-    assert search_control.main(table) == 2
-    assert not (tmp_path / "table").exists()
-    assert capsys.readouterr().err.count("ncolab[control]") == 2
+    assert capsys.readouterr().err.count("ncolab[control]") == 1
 
 
 def test_a_rover_through_the_runner(tmp_path):
