@@ -19,6 +19,7 @@ makes them.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -74,18 +75,21 @@ def samples(data: str, rows: int) -> tuple[np.ndarray, np.ndarray]:
     return features[kept].astype(np.float64), labels[kept]
 
 
-CELLS = {
-    f"reference-{task}": Cell(f"search/contest:{task},cpu", RANDOM) for task in TASKS
-} | {
-    f"{method}-{task}": Cell(f"search/contest:{task},cpu", {"method": method, "num_seeds": 3})
-    for method in METHODS
-    for task in TASKS
-}  # fmt: skip
-# Those that a method's rows are made from, by the cell that makes them.
+# A method's rows are made by its cell of the first task, of these.
 NEEDS = {
     f"{method}-{TASKS[0]}": tuple(f"{some}-{t}" for some in (method, "reference") for t in TASKS)
     for method in METHODS
 }
+
+
+def _cells() -> Iterator[tuple[str, Cell]]:
+    for task in TASKS:
+        yield f"reference-{task}", Cell(f"search/contest:{task},cpu", RANDOM)
+    for method in METHODS:
+        for task in TASKS:
+            name, changes = f"{method}-{task}", {"method": method, "num_seeds": 3}
+            needs = NEEDS.get(name, ())
+            yield name, Cell(f"search/contest:{task},cpu", changes, needs=needs)
 
 
 def scale(task: str, workdirs: Workdirs) -> tuple[float, float]:
@@ -123,7 +127,7 @@ def _rows(name: str, workdirs: Workdirs) -> list[Row]:
 TABLES = {
     "search/contest": Table(
         "Tuning classifiers in 16 batches of 8: score from 0 (a random point) to 100 (best known)",
-        {name: cell._replace(needs=NEEDS.get(name, ())) for name, cell in CELLS.items()},
+        dict(_cells()),
         _rows,
     )
 }
