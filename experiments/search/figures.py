@@ -1,18 +1,18 @@
 """Figures 4.6, 5.6, 5.7 and 5.10 of Wang 2022, from rows and from the searches of finished cells.
 
 4.6: what each setting of LaNAS does to the samples until the best cell, from the rows of
-`search/nasbench201` and `search/lanas_samplers`; two rows are joined by a line where they differ in
-nothing else. 5.7 and 5.8: the least cost after each evaluation, 5.6: the highest reward, of the
-functions or tasks of which all methods with a row are there. 5.10: C_p, theta and kernel of
-LA-MCTS, from the rows of `search/synthetic` that are named `_c10`, `_theta40`, `_linear` or the
-like. Each is drawn where there is something to draw.
+`search/nasbench201` and `search/lanas_samplers`; 5.10: C_p, theta and kernel of LA-MCTS, from those
+of `search/synthetic`. In both, rows are joined by a line where they differ in nothing else. 5.7 and
+5.8: the least cost after each evaluation, 5.6: the highest reward, of the functions or tasks of
+which all methods with a row are there. Each is drawn where there is something to draw.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +34,26 @@ LANAS_PANELS = {
     "c": "(d) exploration c",
 }
 PREDICTORS = {"linear": "cifar10-pi_random", "perceptron": "cifar10-perceptron"}
-DEFAULTS = {"c": "1", "theta": "20", "kernel": "rbf"}  # of LA-MCTS in `search/synthetic`
-ABLATION_PANELS = {"c": "C_p", "theta": "theta, samples in a leaf", "kernel": "kernel"}
-_ABLATION = re.compile(r"_(?:c(?P<c>[\d.]+)|theta(?P<theta>\d+)|(?P<kernel>linear|poly|rbf))$")
+BASE = "ackley20-lamcts_turbo"  # whose settings figure 5.10 changes
+ABLATION_PANELS = {"c": "C_p", "leaf_size": "theta, samples in a leaf", "kernel": "kernel"}
 
 Settings = Mapping[str, Any]
+Lines = dict[tuple[tuple[str, Any], ...], list[tuple[Any, Row]]]
+Curves = Float[np.ndarray, "seed evaluation"]
 
 
-def lines(
-    rows: Iterable[Row], settings: Mapping[str, Settings], varied: str
-) -> dict[tuple[tuple[str, Any], ...], list[tuple[float, Row]]]:
+@contextlib.contextmanager
+def _picture(path: Path, rows: int, columns: int, size: tuple[float, float]) -> Iterator[Any]:
+    """A figure and its axes `[rows, columns]`, saved at the end."""
+    plt = figures.pyplot()
+    with plt.rc_context(figures.STYLE):
+        figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
+        yield figure, axes
+        figure.savefig(path)
+        plt.close(figure)
+
+
+def lines(rows: Iterable[Row], settings: Mapping[str, Settings], varied: str) -> Lines:
     """Rows whose settings differ in one only, two or more of them, in its order.
 
     Args:
@@ -54,7 +64,7 @@ def lines(
     Returns:
       The other settings -> the varied one's values, and rows.
     """
-    groups: dict[tuple[tuple[str, Any], ...], dict[float, Row]] = {}
+    groups: dict[tuple[tuple[str, Any], ...], dict[Any, Row]] = {}
     for row in rows:
         rest = dict(settings[row["name"]])
         value = rest.pop(varied)
@@ -63,54 +73,48 @@ def lines(
 
 
 def lanas(
-    changes: Mapping[str, Settings], rows: Sequence[Row], _: Workdirs, folder: Path
+    settings: Mapping[str, Settings], rows: Sequence[Row], _: Workdirs, folder: Path
 ) -> list[Path]:
-    """Draws figure 4.6 from the rows of CIFAR-10.
+    """Draws figure 4.6.
 
     Args:
-      changes: of the config, by the row's name.
+      settings: of LaNAS, by the row's name.
       rows: of `search/nasbench201`.
       folder: of the picture.
     """
-    settings = {
-        name: {key: change[f"lanas.{key}"] for key in (*LANAS_PANELS, "form")}
-        for name, change in changes.items()
-        if change["method"] == "lanas_table"
-    }
     shown = [row for row in rows if row["metric"] == METRIC and row["name"] in settings]
     if not shown:
         return []
-    plt, out = figures.pyplot(), folder / "figure4_6.png"
-    with plt.rc_context(figures.STYLE):
-        figure, axes = plt.subplots(1, 5, figsize=(14.5, 3.3))
-        for axis, (varied, label) in zip(
+    out = folder / "figure4_6.png"
+    with _picture(out, 1, 5, (14.5, 3.3)) as (_, (axes,)):
+        for axis, (varied, title) in zip(
             [axes[0], axes[1], axes[3], axes[4]], LANAS_PANELS.items(), strict=True
         ):
-            _lanas_panel(axis, lines(shown, settings, varied))
-            axis.set_title(label, fontsize=9)
+            groups = lines(shown, settings, varied)
+            _panel(axis, groups, {rest: _apart(rest, groups) for rest in groups}, ms=4, capsize=2)
+            axis.set_title(title, fontsize=9)
+            if len(groups) > 1:
+                axis.legend(fontsize=6.5)
+            if not groups:
+                _say_missing(axis)
         _predictors(axes[2])
         axes[0].set_ylabel("samples to the best cell, median")
-        figure.savefig(out)
-        plt.close(figure)
     return [out]
 
 
-def _lanas_panel(axis: Any, groups: Mapping[Any, Sequence[tuple[float, Row]]]) -> None:
+def _panel(axis: Any, groups: Lines, labels: Mapping[Any, str], **style: Any) -> None:
+    """Rows against the values of the setting in which they differ, at equal distances."""
     values = sorted({value for line in groups.values() for value, _ in line})
+    text = any(isinstance(value, str) for value in values)
     for place, (rest, line) in enumerate(groups.items()):
         x, rows = [values.index(value) for value, _ in line], [row for _, row in line]
         axis.errorbar(
             np.array(x) + 0.06 * (place - (len(groups) - 1) / 2), [row["value"] for row in rows],
-            yerr=_ends(rows), fmt="o-", ms=4, capsize=2,
-            color=figures.PALETTE[place % len(figures.PALETTE)],
-            label=_apart(rest, groups), lw=1.2,
+            yerr=_ends(rows), fmt="o" if text else "o-", label=labels[rest], lw=1.2,
+            color=figures.PALETTE[place % len(figures.PALETTE)], **style,
         )  # fmt: skip
-    axis.set_xticks(range(len(values)), [f"{value:g}" for value in values])
+    axis.set_xticks(range(len(values)), values if text else [f"{value:g}" for value in values])
     axis.set_ylim(0, None)
-    if len(groups) > 1:
-        axis.legend(fontsize=6.5)
-    if not groups:
-        _say_missing(axis)
 
 
 def _apart(rest: Sequence[tuple[str, Any]], groups: Iterable[Any]) -> str:
@@ -124,9 +128,17 @@ def _predictors(axis: Any) -> None:
     found = read_table(path).rows if path.exists() else []
     rows = {row["name"]: row for row in found if row["metric"] == METRIC}
     known = {label: rows[name] for label, name in PREDICTORS.items() if name in rows}
-    _bars(axis, list(known), list(known.values()))
+    for place, row in enumerate(known.values()):
+        axis.errorbar(place, row["value"], yerr=_ends([row]), fmt="o", ms=6, capsize=3,
+                      color=figures.PALETTE[place % len(figures.PALETTE)])  # fmt: skip
+        axis.annotate(f"n = {row['n']}", (place, row["high"]), fontsize=7, ha="center",
+                      xytext=(0, 3), textcoords="offset points")  # fmt: skip
+    axis.set_xticks(range(len(known)), list(known))
+    axis.set_xlim(-0.6, max(len(known), 1) - 0.4)
     axis.set_title("(b) what splits a node", fontsize=9)
     axis.set_ylim(0, None)
+    if not known:
+        _say_missing(axis)
 
 
 def _ends(rows: Sequence[Row]) -> Float[np.ndarray, "2 row"]:
@@ -134,26 +146,37 @@ def _ends(rows: Sequence[Row]) -> Float[np.ndarray, "2 row"]:
     return np.array(ends).reshape(-1, 2).T
 
 
-def _bars(axis: Any, labels: Sequence[str], rows: Sequence[Row]) -> None:
-    for place, row in enumerate(rows):
-        axis.errorbar(place, row["value"], yerr=_ends([row]), fmt="o", ms=6, capsize=3,
-                      color=figures.PALETTE[place % len(figures.PALETTE)])  # fmt: skip
-        axis.annotate(f"n = {row['n']}", (place, row["high"]), fontsize=7, ha="center",
-                      xytext=(0, 3), textcoords="offset points")  # fmt: skip
-    axis.set_xticks(range(len(labels)), labels)
-    axis.set_xlim(-0.6, max(len(labels), 1) - 0.4)
-    if not rows:
-        _say_missing(axis)
-
-
 def _say_missing(axis: Any) -> None:
     axis.text(0.5, 0.5, "not measured", transform=axis.transAxes, ha="center", fontsize=8)
     axis.set_yticks([])
 
 
-def panels(
-    rows: Iterable[Row], workdirs: Workdirs
-) -> dict[str, dict[str, Float[np.ndarray, "seed evaluation"]]]:
+def ablations(settings: Mapping[str, Settings], rows: Iterable[Row], out: Path) -> list[Path]:
+    """Draws figure 5.10, where there are rows that differ in one setting.
+
+    Args:
+      settings: `ABLATION_PANELS` of LA-MCTS, by the row's name.
+      rows: of `search/synthetic`.
+      out: the picture.
+    """
+    shown = [row for row in rows if row["metric"] == "best_value" and row["name"] in settings]
+    found = {varied: lines(shown, settings, varied) for varied in ABLATION_PANELS}
+    found = {varied: groups for varied, groups in found.items() if groups}
+    if not found:
+        return []
+    with _picture(out, 1, len(found), (3.6 * len(found) + 0.4, 3.2)) as (_, (axes,)):
+        for axis, (varied, groups) in zip(axes, found.items(), strict=True):
+            seeds = {rest: _range(row["n"] for _, row in line) for rest, line in groups.items()}
+            labels = {rest: f"{BASE} ({few} seeds)" for rest, few in seeds.items()}
+            _panel(axis, groups, labels, ms=5, capsize=3)
+            axis.set_xlim(-0.5, len({v for line in groups.values() for v, _ in line}) - 0.4)
+            axis.set_title(ABLATION_PANELS[varied])
+            axis.legend(fontsize=7)
+        axes[0].set_ylabel("least cost at the end: mean, 95%")
+    return [out]
+
+
+def panels(rows: Iterable[Row], workdirs: Workdirs) -> dict[str, dict[str, Curves]]:
     """The best reward after each evaluation, by problem and method.
 
     Only of problems of which every method that has a row is there, and without the ablations, whose
@@ -171,53 +194,46 @@ def panels(
     return found
 
 
-def synthetic(rows: Sequence[Row], workdirs: Workdirs, folder: Path) -> list[Path]:
-    """Draws figures 5.7 and 5.8, costs of the test functions, and 5.10."""
-    found = {
-        function: {method: -each for method, each in methods.items()}
-        for function, methods in panels(rows, workdirs).items()
-    }
-    return [*_curves(found, folder / "figure5_7.png"), *ablations(rows, folder / "figure5_10.png")]
+def synthetic(
+    settings: Mapping[str, Settings], rows: Sequence[Row], workdirs: Workdirs, folder: Path
+) -> list[Path]:
+    """Draws figures 5.7 and 5.8, costs of the test functions, and 5.10 (`ablations`)."""
+    drawn = _curves(panels(rows, workdirs), folder / "figure5_7.png", costs=True)
+    return [*drawn, *ablations(settings, rows, folder / "figure5_10.png")]
 
 
 def control(rows: Sequence[Row], workdirs: Workdirs, folder: Path) -> list[Path]:
     """Draws figure 5.6, rewards of controllers."""
-    return _curves(panels(rows, workdirs), folder / "figure5_6.png")
+    return _curves(panels(rows, workdirs), folder / "figure5_6.png", costs=False)
 
 
-def _curves(
-    found: Mapping[str, Mapping[str, Float[np.ndarray, "seed evaluation"]]], out: Path
-) -> list[Path]:
+def _curves(found: Mapping[str, Mapping[str, Curves]], out: Path, *, costs: bool) -> list[Path]:
     """One panel a problem, one line a method: median and quartiles over seeds."""
     if not found:
         return []
     methods = sorted({method for each in found.values() for method in each})
-    plt = figures.pyplot()
-    columns = min(4, len(found))
-    height = 2.7 * math.ceil(len(found) / columns) + 0.3 * math.ceil(len(methods) / 5)
-    with plt.rc_context(figures.STYLE):
-        figure, axes = plt.subplots(
-            math.ceil(len(found) / columns), columns,
-            figsize=(max(3.3 * columns, 6.0), height), squeeze=False,
-        )  # fmt: skip
+    columns, rows = min(4, len(found)), math.ceil(len(found) / 4)
+    size = (max(3.3 * columns, 6.0), 2.7 * rows + 0.3 * math.ceil(len(methods) / 5))
+    with _picture(out, rows, columns, size) as (figure, axes):
         handles: dict[str, Any] = {}
-        for axis, function in zip(axes.flat, sorted(found, key=_natural), strict=False):
-            for method, curves in sorted(found[function].items()):
-                place, steps = methods.index(method), np.arange(1, curves.shape[1] + 1)
+        for axis, problem in zip(axes.flat, sorted(found, key=_natural), strict=False):
+            ends = []
+            for method, rewards in sorted(found[problem].items()):
+                place, steps = methods.index(method), np.arange(1, rewards.shape[1] + 1)
                 colour = figures.PALETTE[place % len(figures.PALETTE)]
-                low, middle, high = np.percentile(curves, [25, 50, 75], axis=0)
+                low, middle, high = np.percentile(-rewards if costs else rewards, [25, 50, 75], 0)
                 axis.fill_between(steps, low, high, color=colour, alpha=0.15, lw=0)
                 (handles[method],) = axis.plot(
                     steps, middle, color=colour, lw=1.4,
                     ls=figures.DASHES[place // len(figures.PALETTE) % len(figures.DASHES)],
                 )  # fmt: skip
-            if all(_falls(curves) for curves in found[function].values()):
+                ends.append(float(middle[-1]))
+            if costs:
                 axis.set_yscale("log")
                 # Who starts at the optimum must not squeeze what there is to see.
-                ends = [np.median(curves[:, -1]) for curves in found[function].values()]
                 axis.set_ylim(bottom=max(axis.get_ylim()[0], 1e-3 * float(np.median(ends))))
             axis.set_xlabel("evaluations")
-            axis.set_title(f"{function}, {_range(len(c) for c in found[function].values())} seeds")
+            axis.set_title(f"{problem}, {_range(len(c) for c in found[problem].values())} seeds")
         for axis in list(axes.flat)[len(found) :]:
             axis.set_visible(False)
         for axis in axes[:, 0]:
@@ -226,76 +242,15 @@ def _curves(
             [handles[method] for method in methods], methods, loc="outside lower left",
             ncols=min(5, len(methods)), fontsize=8,
         )  # fmt: skip
-        figure.savefig(out)
-        plt.close(figure)
     return [out]
 
 
-def _natural(function: str) -> tuple[int, str]:
+def _natural(problem: str) -> tuple[int, str]:
     """The functions of 20 dimensions before those of 100."""
-    digits = re.search(r"\d+$", function)
-    return (int(digits[0]) if digits else 0, function)
+    digits = re.search(r"\d+$", problem)
+    return (int(digits[0]) if digits else 0, problem)
 
 
 def _range(numbers: Iterable[int]) -> str:
     ordered = sorted(set(numbers))
     return f"{ordered[0]}" if len(ordered) == 1 else f"{ordered[0]} to {ordered[-1]}"
-
-
-def _falls(curves: Float[np.ndarray, "seed evaluation"]) -> bool:
-    """Whether they are costs, which fall to 0 at most, and no rewards."""
-    return bool(curves.min() >= 0 and (curves[:, -1] <= curves[:, 0]).all())
-
-
-def ablated(rows: Iterable[Row]) -> dict[str, dict[str, list[tuple[str, Row]]]]:
-    """Panel -> function and method -> (value of the setting, row), in order; from `best_value`.
-
-    A row without a suffix is the default of every panel; panels without another row are left out.
-    """
-    known = {row["name"]: row for row in rows if row["metric"] == "best_value"}
-    panels: dict[str, dict[str, list[tuple[str, Row]]]] = {}
-    for name, row in known.items():
-        if match := _ABLATION.search(name):
-            panel, value = next((k, v) for k, v in match.groupdict().items() if v is not None)
-            base = name[: match.start()]
-            line = panels.setdefault(panel, {}).setdefault(base, [])
-            if not line and base in known:
-                line.append((DEFAULTS[panel], known[base]))
-            line.append((value, row))
-    for panel, each in panels.items():
-        for line in each.values():
-            line.sort(key=lambda pair: pair[0] if panel == "kernel" else float(pair[0]))
-    return {panel: panels[panel] for panel in ABLATION_PANELS if panel in panels}
-
-
-def ablations(rows: Iterable[Row], out: Path) -> list[Path]:
-    """Draws figure 5.10, where there is a row of an ablation."""
-    panels = ablated(rows)
-    if not panels:
-        return []
-    plt = figures.pyplot()
-    with plt.rc_context(figures.STYLE):
-        figure, axes = plt.subplots(
-            1, len(panels), figsize=(3.6 * len(panels) + 0.4, 3.2), squeeze=False
-        )
-        for axis, (panel, each) in zip(axes[0], panels.items(), strict=True):
-            key = str if panel == "kernel" else float
-            values = sorted({value for line in each.values() for value, _ in line}, key=key)
-            for place, (name, line) in enumerate(sorted(each.items())):
-                rows = [row for _, row in line]
-                axis.errorbar(
-                    np.array([values.index(value) for value, _ in line]) + 0.06 * place,
-                    [row["value"] for row in rows], yerr=_ends(rows), capsize=3, ms=5,
-                    fmt="o" if panel == "kernel" else "o-", lw=1.2,
-                    color=figures.PALETTE[place % len(figures.PALETTE)],
-                    label=f"{name} ({_range(row['n'] for row in rows)} seeds)",
-                )  # fmt: skip
-            axis.set_xticks(range(len(values)), values)
-            axis.set_xlim(-0.5, len(values) - 0.4)
-            axis.set_ylim(0, None)
-            axis.set_title(ABLATION_PANELS[panel])
-            axis.legend(fontsize=7)
-        axes[0, 0].set_ylabel("least cost at the end: mean, 95%")
-        figure.savefig(out)
-        plt.close(figure)
-    return [out]

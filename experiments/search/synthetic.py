@@ -10,6 +10,7 @@ low.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from experiments.report.rows import Row
 from experiments.report.sweep import Cell, Table, Workdirs
 from experiments.runner.checks import ConfigError
 from experiments.runner.experiment import Search
-from experiments.search import figures
+from experiments.search import figures, tree
 from experiments.search.curves import at_marks, curves, over_seeds
 from experiments.search.methods import box_search
 from search import benchmarks
@@ -118,6 +119,17 @@ def _cells() -> Iterator[tuple[str, Cell]]:
         yield f"ackley20-{method}_stock", stock
 
 
+def _ablated() -> dict[str, dict[str, Any]]:
+    """LA-MCTS's settings, by the rows that figure 5.10 shows."""
+    usual = {key: tree.defaults()[key] for key in figures.ABLATION_PANELS}
+    found = {figures.BASE: usual}
+    for suffix, changes in ABLATIONS.items():
+        if not suffix.startswith("no"):
+            own = {key.removeprefix("tree."): value for key, value in changes.items()}
+            found[f"{figures.BASE}_{suffix}"] = usual | own
+    return found
+
+
 def _rows(name: str, workdirs: Workdirs) -> list[Row]:
     found = -curves(workdirs[name])  # costs
     values = at_marks(found, MARKS)
@@ -132,6 +144,6 @@ TABLES = {
         "Test functions: the best value after so many evaluations (cost, minimum 0)",
         dict(_cells()),
         _rows,
-        figures.synthetic,
+        functools.partial(figures.synthetic, _ablated()),
     )
 }

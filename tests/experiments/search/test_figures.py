@@ -7,6 +7,7 @@ from experiments.report import rows as result_rows
 from experiments.report import table as results_table
 from experiments.report.interval import Interval
 from experiments.search import figures as search_figures
+from experiments.search import nasbench201, synthetic
 
 
 def row(name, metric, value, n=5):
@@ -17,12 +18,6 @@ def row(name, metric, value, n=5):
 
 
 LANAS = {"height": 5, "c": 0.1, "num_init": 50, "select_every": 20, "form": "equation"}
-
-
-def lanas(**changes):
-    return {"method": "lanas_table", "steps": 1000} | {
-        f"lanas.{key}": value for key, value in (LANAS | changes).items()
-    }
 
 
 @pytest.fixture
@@ -49,13 +44,10 @@ def test_rows_that_differ_in_one_setting_make_a_line():
 
 def test_lanas_is_drawn_from_rows(results):
     pytest.importorskip("matplotlib")
-    changes = {
-        "cifar10-lanas": lanas(), "cifar10-lanas_h3_c0.1": lanas(height=3),
-        "cifar10-random": {"method": "random"},
-    }  # fmt: skip
-    rows = [row(name, search_figures.METRIC, 200.0) for name in changes]
-    assert search_figures.lanas(changes, rows[2:], {}, results) == []
-    (picture,) = search_figures.lanas(changes, rows, {}, results)
+    settings = {"cifar10-lanas": LANAS, "cifar10-lanas_h3": LANAS | {"height": 3}}
+    rows = [row(name, search_figures.METRIC, 200.0) for name in (*settings, "cifar10-random")]
+    assert search_figures.lanas(settings, rows[2:], {}, results) == []
+    (picture,) = search_figures.lanas(settings, rows, {}, results)
     assert picture.name == "figure4_6.png"
     assert picture.stat().st_size > 10_000
 
@@ -80,15 +72,18 @@ def test_searches_are_sorted_by_problem_and_method(searches):
     assert list(found) == ["levy3", "hopper"]  # of levy20 a method is not there
     assert set(found["levy3"]) == {"turbo", "lamcts_turbo"}
     np.testing.assert_array_equal(found["levy3"]["turbo"], [[-5, -4, -3], [-8, -4, -1]])
-    assert not search_figures._falls(found["hopper"]["lamcts_turbo"])
-    assert search_figures._falls(-found["levy3"]["turbo"])
+
+
+LAMCTS = {"c": 1.0, "leaf_size": 20, "kernel": "rbf"}
 
 
 def test_searches_and_ablations_are_drawn_where_there_are_any(searches, tmp_path):
     pytest.importorskip("matplotlib")
+    settings = {"levy3-lamcts_turbo": LAMCTS, "levy3-lamcts_turbo_c10": LAMCTS | {"c": 10.0}}
     rows = [row(name, "best_value", 1.0) for name in searches if name.startswith("levy3")]
     assert search_figures.control(rows, {}, tmp_path) == []
-    pictures = search_figures.synthetic(rows, searches, tmp_path)
+    assert search_figures.synthetic(settings, rows[:1], {}, tmp_path) == []
+    pictures = search_figures.synthetic(settings, rows, searches, tmp_path)
     assert [path.name for path in pictures] == ["figure5_7.png", "figure5_10.png"]
     pictures += search_figures.control(
         [row("hopper-lamcts_turbo", "best_value", 2.0)], searches, tmp_path
@@ -97,20 +92,23 @@ def test_searches_and_ablations_are_drawn_where_there_are_any(searches, tmp_path
     assert all(path.stat().st_size > 10_000 for path in pictures)
 
 
-def test_an_ablation_is_a_suffix():
-    rows = [
-        row(name, "best_value", value)
-        for name, value in (
-            ("ackley20-lamcts_turbo", 5.0), ("ackley20-lamcts_turbo_c10", 6.0),
-            ("ackley20-lamcts_turbo_c0.1", 7.0), ("ackley20-lamcts_turbo_linear", 8.0),
-            ("levy20-lamcts_turbo_theta40", 9.0), ("ackley20-turbo_stock", 1.0),
-        )
-    ]  # fmt: skip
-    rows.append(row("ackley20-lamcts_turbo_c10", "best_value_at_100", 99.0))
-    found = search_figures.ablated(rows)
-    assert list(found) == ["c", "theta", "kernel"]
-    (line,) = found["c"].values()
-    assert [(value, r["value"]) for value, r in line] == [("0.1", 7.0), ("1", 5.0), ("10", 6.0)]
-    assert [value for value, _ in found["kernel"]["ackley20-lamcts_turbo"]] == ["linear", "rbf"]
-    assert [value for value, _ in found["theta"]["levy20-lamcts_turbo"]] == ["40"]
-    assert search_figures.ablated(rows[-2:-1]) == {}
+def test_the_figures_of_settings_show_the_rows_that_have_them():
+    ablated = synthetic._ablated()
+    base = search_figures.BASE
+    assert ablated[base] == LAMCTS
+    assert ablated[f"{base}_c0.1"] == LAMCTS | {"c": 0.1}
+    assert ablated[f"{base}_linear"] == LAMCTS | {"kernel": "linear"}
+    assert ablated[f"{base}_theta40"] == LAMCTS | {"leaf_size": 40}
+    rows = [row(name, "best_value", 1.0) for name in ablated]
+    for varied, values in (
+        ("c", [0.0, 0.1, 1.0, 10.0, 100.0]),
+        ("leaf_size", [10, 20, 40, 100]),
+        ("kernel", ["linear", "poly", "rbf"]),
+    ):
+        (line,) = search_figures.lines(rows, ablated, varied).values()
+        assert [value for value, _ in line] == values
+    shown = nasbench201._lanas_settings()
+    assert set(shown) == {
+        f"cifar10-{name}" for name in nasbench201.METHODS if name.startswith("lanas")
+    }
+    assert shown["cifar10-lanas_h3_c0.5"] == LANAS | {"height": 3, "c": 0.5, "form": "algorithm"}
