@@ -106,7 +106,6 @@ def _correlation(splits: Sequence[int], regret: Sequence[float]) -> float:
 
 def draw(_: Sequence[Row], workdirs: Workdirs, folder: Path) -> Iterable[Path]:
     """Figures 5.3, 5.9(a) and 5.11, each where its cell is there; trees are learned again."""
-    folder.mkdir(parents=True, exist_ok=True)
     if sines := study.measured("sine-2", workdirs):  # a tree of as many splits as most
         splits = [each.more[0]["rows"]["sine-2"]["splits"] for each in sines]
         seed = int(np.argsort(splits)[len(splits) // 2])

@@ -116,3 +116,11 @@ def test_bad_settings_and_absent_libraries_are_named(monkeypatch):
     for make in (baselines.cma_es, baselines.tpe):
         with pytest.raises(ImportError, match=r"ncolab\[search\]"):
             make(BOX)
+
+
+def test_random_search_of_a_list_asks_for_each_point_once():
+    points = np.random.default_rng(0).integers(0, 9, (30, 4)) + 10 * np.arange(30)[:, None]
+    run = interface.maximise(baselines.listed(points), lambda x, seed: 0.0, budget=30, batch_size=4)
+    asked = np.stack([trial.point for trial in run.trials])
+    np.testing.assert_array_equal(asked[np.argsort(asked[:, 0])], points)
+    assert not np.array_equal(asked, points)

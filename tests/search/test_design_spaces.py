@@ -170,3 +170,15 @@ def test_how_many_states_the_plain_spaces_pass_through():
 def test_errors(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_siblings_by_hand():
+    """With a reward that is the depth, the children of the root differ and no others do."""
+    known = {tuple(map(int, code)): float(code[0]) for code in design_spaces.plain_cnns()}
+    found = design_spaces.siblings(design_spaces.plain_cnn("global"), known)
+    nodes = sum(2**k for depth in range(1, 6) for k in range(2 * depth))
+    assert len(found.distance) == 10 + nodes
+    assert sorted(found.distance[found.distance > 1e-9].round(9)) == [1] * 4 + [2] * 3 + [3, 3, 4]
+    assert sorted(np.unique(found.overlap)) == [0.0, 0.5]
+    layered = design_spaces.siblings(design_spaces.plain_cnn("sequential"), known)
+    assert layered.distance.mean() > 0

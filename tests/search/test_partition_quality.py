@@ -135,3 +135,23 @@ def test_the_errors_of_a_path_are_those_of_its_nodes():
     np.testing.assert_allclose(path.exact, 2 * largest * 7 / 8 + 243 / 8)
     bare = partition_quality.left_path(linear_tree.bare(1, 15), rows, ENCODINGS, NOISY)
     assert (bare.limit, list(bare.sizes)) == (243.0, [243])
+
+
+def test_the_table_itself_does_not_diverge():
+    known = partition_quality.reference(ENCODINGS, NOISY, height=4, bins=5)
+    seen = partition_quality.look(known, np.arange(243), prior=0.01)
+    assert 0 <= seen.quality.divergence_nats < 0.02  # the prior
+    assert abs(seen.quality.mean_gap_points) < 1e-9
+    assert seen.quality.left_cells == len(known.leaves[7])
+    np.testing.assert_allclose(seen.means[0], known.leaves[7].mean())
+    np.testing.assert_allclose(seen.shares.sum(1), 1.0)
+    assert seen.quality.steps_hold == seen.quality.bound_holds == 1.0
+
+
+def test_a_leaf_without_samples_is_left_out():
+    known = partition_quality.reference(ENCODINGS, NOISY, height=5, bins=5)
+    _, few = grown(NOISY, 12)
+    seen = partition_quality.look(known, few)
+    tree = linear_tree.learn(ENCODINGS[few], NOISY[few], 5)
+    lowest = [leaf >= 15 for leaf in partition_quality.leaves(tree)]
+    assert np.isfinite(seen.means).sum() == sum(lowest) < 16

@@ -81,3 +81,25 @@ def test_an_iteration_is_a_tree_and_what_it_selects(solver):
         assert partition.inside(each.region, PLANE.to_unit(new)).all()
     with pytest.raises(ValueError, match="at least 1"):
         regions.iterations(PLANE, settings, benchmarks.objective("ackley"), seed=3, count=0)
+
+
+def test_the_optimum_lies_in_a_region_or_not():
+    bare = partition.Node(np.array([0]), None, None, None)
+    edge = halfspace([1, 0], -0.4)
+    for side in (True, False):
+        each = regions.Iteration(None, bare, ((edge, side),), -3.0, -2.0)
+        found = regions.measure(PLANE, each)
+        assert found["contains_optimum"] == float(side)  # the origin is at 0.5
+        np.testing.assert_allclose(found["volume_percent"], 60 if side else 40, atol=2)
+        assert (found["selected_regret"], found["splits"], found["best_value"]) == (3.0, 0.0, 2.0)
+    cube = spaces.box(-5.0, 10.0, 3)
+    assert "volume_percent" not in regions.measure(cube, each._replace(region=()))
+
+
+def test_maxima_of_a_sine():
+    pytest.importorskip("sklearn")
+    for low, high, count in ((0.0, 4 * np.pi, 2), (-10.0, 10.0, 3)):
+        found = regions.sine(low, high, 0)
+        np.testing.assert_allclose(np.sin(found.maxima), np.ones(count))
+        assert found.box.contains(found.maxima[:, None]).all()
+        np.testing.assert_allclose(found.values, np.sin(found.box.from_unit(found.units)[:, 0]))

@@ -1,9 +1,12 @@
-"""The benchmark of search: every kernel's name, precision and count."""
+"""The benchmark of search: every kernel's name, precision and count; what searches cost."""
+
+import json
 
 import numpy as np
 
 from experiments.bench import __main__ as bench
 from experiments.bench.kernel import Loaded
+from experiments.report import table as results_table
 from experiments.search import kernels as bench_search
 
 
@@ -12,6 +15,7 @@ def test_kernels_of_the_room(capsys):
     names = capsys.readouterr().out.split()
     assert names == [
         "lanas-table", "gp-fit-200", "gp-sample-200", "gp-fit-1000", "gp-sample-1000",
+        "overhead-lamcts_turbo", "overhead-lamcts_turbo_fast", "overhead-lanas",
     ]  # fmt: skip
 
 
@@ -29,3 +33,25 @@ def test_they_run_as_the_searches_do_and_are_counted():
         if kernel.name == "lanas-table":  # no row twice
             assert first.size == kernel.items
             assert all(len(np.unique(row)) == len(row) for row in first)
+
+
+def test_what_a_search_costs_is_measured_where_it_is_named(tmp_path, capsys):
+    path = tmp_path / "overhead.json"
+    path.write_text(json.dumps({"title": "Time outside the objective", "rows": []}))
+    words = ["search", "--only", "overhead-lamcts_turbo_fast", "--tiny", "--json", str(path)]
+    assert bench.main(words) == 0
+    found = results_table.read_table(path)
+    assert found.title == "Time outside the objective"
+    assert [(row["name"], row["metric"]) for row in found.rows] == [
+        (f"lamcts_turbo_fast-{count}", metric)
+        for count in (9, 12)
+        for metric in ("cpu_ms_per_sample", "ms_per_sample")
+    ]
+    assert all(row["value"] > 0 and row["command"].endswith(str(path)) for row in found.rows)
+    assert "lamcts_turbo_fast-12" in capsys.readouterr().out
+
+
+def test_recorded_timings_are_of_the_command_that_measures_them():
+    found = results_table.read_table(results_table.table_path("search/overhead"))
+    (command,) = {row["command"] for row in found.rows}
+    assert command.endswith("--only 'overhead-*' --json experiments/results/search/overhead.json")

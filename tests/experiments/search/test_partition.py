@@ -1,72 +1,76 @@
-"""Partition quality of LaNAS on a table: the rows of the command, on made-up rewards."""
+"""Partition quality of LaNAS on a table: the cells on made-up rewards, small, and the picture."""
 
 import numpy as np
 import pytest
 
+from experiments import run
 from experiments.data.registry import MissingDataset
-from experiments.report import table as results_table
-from experiments.search import nasbench201 as search_nasbench201
-from experiments.search import partition as search_partition
-from search import interface, linear_tree, partition_quality
+from experiments.runner import config as configs
+from experiments.runner.checks import ConfigError
+from experiments.search import nasbench201, partition
+from experiments.search.partition import TABLES
+from search import benchmarks, interface, linear_tree, partition_quality
+from tests.experiments.search.cells import changed, ended
+
+TABLE = TABLES["search/partition"]
 
 
-def test_rows_measure_the_leaves_of_each_seed(monkeypatch, tmp_path):
-    pytest.importorskip("matplotlib")
-    values = search_nasbench201.rewards("made_up")
-    monkeypatch.setattr(search_nasbench201, "rewards", lambda task: values)
-    path = tmp_path / "t.json"
-    words = ["--seeds", "2", "--sizes", "80", "260", "--out", str(path)]
-    assert search_partition.main(words) == 0
-    assert (tmp_path / "figure4_7.png").stat().st_size > 10_000
-    rows = {(row["name"], row["metric"]): row for row in results_table.read_table(path).rows}
+@pytest.fixture(scope="module")
+def workdirs(tmp_path_factory):
+    """All cells, of two seeds and two numbers of samples."""
+    small = {
+        name: changed(TABLE, name, task="made_up", num_seeds=seeds, sizes="80,220")
+        for name, seeds in (("lanas", 2), ("uniform", 2), ("table", 1))
+    }
+    return ended(tmp_path_factory.mktemp("partition"), small)
+
+
+def test_rows_measure_the_leaves_of_each_seed(workdirs):
+    rows = {
+        (row["name"], row["metric"]): row for name in workdirs for row in TABLE.rows(name, workdirs)
+    }
     assert {name for name, _ in rows} == {
-        "lanas-80", "lanas-260", "uniform-80", "uniform-260", "table"
+        "lanas-80", "lanas-220", "uniform-80", "uniform-220", "table"
     }  # fmt: skip
-    assert len(rows) == 5 * len(search_partition.Measured._fields)
+    assert len(rows) == 5 * len(partition_quality.Quality._fields)
     # Made-up rewards are mostly linear, so that the leaves are nearly in order.
-    assert rows["uniform-260", "rank_correlation"]["value"] > 0.95
-    assert rows["uniform-260", "left_cells"]["n"] == 2
-    space = search_partition.table_space(values)
-    orders = search_partition.orders(space, 2, 260)
-    tree = [
-        linear_tree.learn(space.encodings[order], values[order], 5) for order in orders["uniform"]
-    ]
-    cells = [np.sum(linear_tree.route(each, space.encodings) == 15) for each in tree]
-    assert rows["uniform-260", "left_cells"]["value"] == np.mean(cells)
+    assert rows["uniform-220", "rank_correlation"]["value"] > 0.95
+    assert rows["uniform-220", "left_cells"]["n"] == 2
+    values, space = nasbench201.rewards("made_up"), benchmarks.nasbench201()
+    encodings = space.one_hot(space.every())
+    orders = [interface.generator(seed, 0).permutation(len(values))[:220] for seed in range(2)]
+    trees = [linear_tree.learn(encodings[order], values[order], 5) for order in orders]
+    cells = [np.sum(linear_tree.route(tree, encodings) == 15) for tree in trees]
+    assert rows["uniform-220", "left_cells"]["value"] == np.mean(cells)
     # More samples, and a histogram of them that is nearer.
-    nearer = [rows[f"uniform-{n}", "divergence_nats"]["value"] for n in (80, 260)]
+    nearer = [rows[f"uniform-{n}", "divergence_nats"]["value"] for n in (80, 220)]
     assert nearer[0] > nearer[1]
 
 
-def test_the_table_itself_does_not_diverge():
-    space = search_partition.table_space(search_nasbench201.rewards("made_up"))
-    seen = search_partition.look(space, np.arange(len(space.values)))
-    assert 0 <= seen.measured.divergence_nats < 0.02  # the prior
-    assert abs(seen.measured.mean_gap_points) < 1e-9
-    assert seen.measured.left_cells == len(space.reference[15])
-    np.testing.assert_allclose(seen.means[0], space.reference[15].mean())
-    np.testing.assert_allclose(seen.shares.sum(1), 1.0)
-    assert seen.measured.steps_hold == seen.measured.bound_holds == 1.0
+def test_the_picture_is_drawn_where_all_cells_are_there(workdirs, tmp_path):
+    pytest.importorskip("matplotlib")
+    rows = [row for name in workdirs for row in TABLE.rows(name, workdirs)]
+    rows = [{"low": row["value"], "high": row["value"], **row} for row in rows]
+    (picture,) = TABLE.draw(rows, workdirs, tmp_path)
+    assert picture.stat().st_size > 10_000
+    assert list(TABLE.draw(rows, {"lanas": workdirs["lanas"]}, tmp_path)) == []
 
 
-def test_a_leaf_without_samples_is_left_out():
-    space = search_partition.table_space(search_nasbench201.rewards("made_up"))
-    few = interface.generator(0, 0).permutation(len(space.values))[:20]
-    seen = search_partition.look(space, few)
-    tree = linear_tree.learn(space.encodings[few], space.values[few], 5)
-    lowest = [leaf >= 15 for leaf in partition_quality.leaves(tree)]
-    assert np.isfinite(seen.means).sum() == sum(lowest) < 16
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("sizes", "29"), ("sizes", "20000"), ("samples", "all"), ("lanas.c", "-1"), ("bins", "1")],
+)
+def test_settings_of_a_config_are_checked(key, value):
+    config = configs.load("search/partition:made_up,smoke", [(key, value)])
+    with pytest.raises(ConfigError, match=key):
+        partition.build(config)
 
 
-def test_what_cannot_be_measured_is_refused(monkeypatch, capsys):
-    for words in (["--seeds", "0"], ["--sizes", "29"], ["--sizes", "20000"]):
-        with pytest.raises(SystemExit):
-            search_partition.main(words)
-        assert words[0] in capsys.readouterr().err
-
+def test_the_command_says_how_to_get_the_table(monkeypatch, capsys, tmp_path):
     def missing(task):
         raise MissingDataset("python -m experiments.data fetch nasbench201")
 
-    monkeypatch.setattr(search_nasbench201, "rewards", missing)
-    assert search_partition.main([]) == 2
+    monkeypatch.setattr(partition, "rewards", missing)
+    words = ["--config=search/partition:cifar10,cpu", f"--workdir={tmp_path / 'run'}"]
+    assert run.main(words) == 2
     assert "fetch nasbench201" in capsys.readouterr().err

@@ -1,60 +1,60 @@
-"""Where LA-MCTS searches: the rows of the command, small."""
+"""Where LA-MCTS searches: the cells, small, and the pictures."""
+
+import json
 
 import numpy as np
 import pytest
 
-from experiments.report import table as results_table
-from experiments.search import region_figures as search_region_figures
-from experiments.search import regions as search_regions
-from search import lamcts, partition, regions
+from experiments.runner import config as configs
+from experiments.runner.checks import ConfigError
+from experiments.search import region_figures
+from experiments.search import regions as glue
+from experiments.search.regions import TABLES
+from search import benchmarks, lamcts, partition, regions
+from tests.experiments.search.cells import changed, ended
 
 pytest.importorskip("sklearn")
 
+TABLE = TABLES["search/regions"]
+SMALL = {"num_seeds": 2, "marks": "0,2", "tree__num_init": 12, "tree__leaf_size": 6}
 
-def rows(path):
-    return {(row["name"], row["metric"]): row for row in results_table.read_table(path).rows}
+
+def rows(name, workdirs):
+    return {(row["name"], row["metric"]): row for row in TABLE.rows(name, workdirs)}
 
 
 def test_leaves_of_a_sine_hold_its_maxima(tmp_path):
-    pytest.importorskip("matplotlib")
-    path = tmp_path / "t.json"
-    assert search_regions.main(["sine", "--seeds", "3", "--out", str(path)]) == 0
-    assert (tmp_path / "figure5_3.png").stat().st_size > 10_000
-    found = rows(path)
+    workdirs = ended(tmp_path, {"sine-2": changed(TABLE, "sine-2", num_seeds=3)})
+    found = rows("sine-2", workdirs)
     assert found["sine-2", "maxima_inside"]["value"] > 0.5
     # A region above 0.5 takes a third of the interval at most, if it is no larger than it must be.
     assert 5 < found["sine-2", "volume_percent"]["value"] < 45
-    interval, maxima = search_regions.SINES["sine-2"]
-    roots, _ = search_regions.sine("sine-2", 1)
-    _, values = search_regions.samples(interval, 0)
-    means = [values[leaf.members].mean() for leaf in partition.leaves(roots[0])]
-    _, again = search_regions.sine("sine-2", 1)
-    assert {metric: value for _, metric, value in again}["leaf_mean"] == [max(means)]
-    np.testing.assert_allclose(np.sin(maxima), 1.0)
-    assert interval.contains(maxima[:, None]).all()
-
-
-@pytest.fixture
-def brief(monkeypatch):
-    """Two short iterations of a search that learns small trees."""
-    settings = lamcts.Settings(solver="random", num_init=12, leaf_size=6)
-    monkeypatch.setattr(search_regions, "MARKS", (0, 2))
-    monkeypatch.setattr(search_region_figures, "PANELS", dict(enumerate([10.0] * 3 + [5.0] * 5)))
-    monkeypatch.setattr(search_regions, "PLANE_SETTINGS", {"random": (settings, 4)})
-    monkeypatch.setattr(search_regions, "SPACE_SETTINGS", settings)
-    return settings
-
-
-def test_rows_are_means_of_the_iterations(brief, tmp_path):
+    trees = [glue.sine(lamcts.Settings(), seed, "sine-2") for seed in range(3)]
+    means = [
+        max(tree.values[leaf.members].mean() for leaf in partition.leaves(tree.root))
+        for tree in trees
+    ]
+    np.testing.assert_allclose(found["sine-2", "leaf_mean"]["value"], np.mean(means))
     pytest.importorskip("matplotlib")
-    path = tmp_path / "t.json"
-    assert search_regions.main(["ackley20", "--seeds", "2", "--out", str(path)]) == 0
-    assert (tmp_path / "figure5_9.png").stat().st_size > 10_000
-    found = rows(path)
+    (picture,) = TABLE.draw([], workdirs, tmp_path)
+    assert picture.name == "figure5_3.png"
+    assert picture.stat().st_size > 10_000
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory):
+    """Short iterations of a search that learns small trees."""
+    cell = changed(TABLE, "ackley2-random", batch_size=4, **SMALL)
+    return ended(tmp_path_factory.mktemp("plane"), {"ackley2-random": cell})
+
+
+def test_rows_are_means_of_the_iterations(plane):
+    found = rows("ackley2-random", plane)
+    settings = lamcts.Settings(solver="random", num_init=12, leaf_size=6)
     runs = [
         regions.iterations(
-            search_regions.SPACE, brief, search_regions.benchmarks.objective("ackley"),
-            seed=seed, count=3,
+            glue.box_of("ackley2-random"), settings, benchmarks.objective("ackley"),
+            seed=seed, count=3, batch=4,
         )
         for seed in range(2)
     ]  # fmt: skip
@@ -63,37 +63,43 @@ def test_rows_are_means_of_the_iterations(brief, tmp_path):
         ("splits", [regions.splits(run[2].root) for run in runs]),
         ("best_value", [-run[2].best for run in runs]),
     ):
-        row = found["ackley20-turbo-2", metric]
-        np.testing.assert_allclose(row["value"], np.mean(each))
-        assert row["seeds"] == [0, 1]
-    assert ("ackley20-turbo-2", "volume_percent") not in found
-    assert -1 <= found["ackley20-turbo", "regret_correlation"]["value"] <= 1
-
-
-def test_the_region_of_a_plane_is_measured_and_drawn(brief, tmp_path, monkeypatch):
-    pytest.importorskip("matplotlib")
-    monkeypatch.setattr(search_regions, "MARKS", (0, 7))
-    path = tmp_path / "t.json"
-    assert search_regions.main(["ackley2", "--seeds", "2", "--out", str(path)]) == 0
-    assert (tmp_path / "figure5_11.png").stat().st_size > 10_000
-    found = rows(path)
-    first, last = (found[f"ackley2-random-{k}", "volume_percent"]["value"] for k in (0, 7))
+        np.testing.assert_allclose(found["ackley2-random-2", metric]["value"], np.mean(each))
+    assert -1 <= found["ackley2-random", "regret_correlation"]["value"] <= 1
+    first, last = (found[f"ackley2-random-{k}", "volume_percent"]["value"] for k in (0, 2))
     assert 0 < last < first <= 100
     assert found["ackley2-random-0", "contains_optimum"]["value"] in (0.0, 0.5, 1.0)
+    results = json.loads((plane["ackley2-random"] / "results.json").read_text())
+    assert results["seeds"] == [0, 1]
 
 
-def test_the_optimum_lies_in_a_region_or_not():
-    edge = partition.Boundary(np.array([[1.0, 0.0]]), np.ones(1), -0.4, 1.0, "linear")
-    bare = partition.Node(np.array([0]), None, None, None)
-    for side in (True, False):
-        each = regions.Iteration(None, bare, ((edge, side),), -3.0, -2.0)
-        found = search_regions.measured(search_regions.PLANE, each)
-        assert found["contains_optimum"] == float(side)  # the origin is at 0.5
-        np.testing.assert_allclose(found["volume_percent"], 60 if side else 40, atol=2)
-        assert (found["selected_regret"], found["splits"], found["best_value"]) == (3.0, 0.0, 2.0)
+def test_pictures_are_of_the_iterations(plane, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(region_figures, "PANELS", dict(enumerate([10.0] * 3 + [5.0] * 5)))
+    # The splits of any search are drawn alike.
+    workdirs = {"ackley20-turbo": plane["ackley2-random"], **plane}
+    drawn = list(TABLE.draw([], workdirs, tmp_path))
+    assert [picture.name for picture in drawn] == ["figure5_9.png", "figure5_11.png"]
+    assert all(picture.stat().st_size > 10_000 for picture in drawn)
 
 
-def test_no_seed_is_refused(capsys):
-    with pytest.raises(SystemExit):
-        search_regions.main(["sine", "--seeds", "0"])
-    assert "--seeds" in capsys.readouterr().err
+def test_settings_are_those_of_the_docstring():
+    def settings(task):
+        return glue.settings_of(configs.load(f"search/regions:{task},cpu"))
+
+    for task in glue.TASKS:
+        each = settings(task)
+        assert (each.c, each.leaf_size, each.kernel, each.form) == (1.0, 20, "rbf", "algorithm")
+    assert (settings("ackley2-random").solver, settings("ackley2-turbo").solver) == (
+        "random",
+        "turbo",
+    )
+    large, small = settings("ackley20-turbo"), settings("ackley2-turbo")
+    assert (large.round_init, large.round_most) == (20, 40)
+    assert (small.round_init, small.round_most) == (10, 20)
+    assert configs.load("search/regions:ackley2-random,cpu").batch_size == 10
+
+
+@pytest.mark.parametrize(("key", "value"), [("marks", "-1"), ("tree.c", "-1"), ("task", "levy2")])
+def test_settings_of_a_config_are_checked(key, value):
+    with pytest.raises(ConfigError, match=key):
+        glue.build(configs.load("search/regions:ackley2-random,smoke", [(key, value)]))

@@ -1,50 +1,57 @@
-"""AlphaX whose objective trains networks and starts them from their parents' weights."""
+"""Weights from parent to child: the cells, small, and what their rows say."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from experiments.search import transfer_search
-from experiments.search.plain_cnn_training import load_images
-from search import alphax, design_spaces, interface
-from search.alphax import Job
+from experiments.runner import config as configs
+from experiments.runner.checks import ConfigError
+from experiments.search import weight_transfer
+from experiments.search.weight_transfer import TABLES
+from tests.experiments.search.cells import changed, ended
 
-
-def data():
-    return jax.tree.map(jnp.asarray, load_images())
-
-
-def job(number, parent, kernels, filters):
-    code = np.zeros(11, np.int64)
-    code[0] = len(kernels)
-    code[1 : 1 + len(kernels)] = kernels
-    code[6 : 6 + len(filters)] = filters
-    return Job(code, number, parent)
+TABLE = TABLES["search/weight_transfer"]
 
 
-def test_a_child_starts_from_the_layers_that_its_parent_has():
-    objective = transfer_search.Trained(data(), epochs=1)
-    objective(job(0, -1, [1, 2], [1, 1]), 5)
-    same = transfer_search.Trained(data(), epochs=1)
-    assert objective.copied == [0.0]
-    objective(job(1, 0, [1, 2, 1], [1, 1, 1]), 6)  # both layers and the head
-    assert objective.copied[-1] == 6 / 8
-    objective(job(2, 0, [1, 1], [1, 1]), 6)  # another kernel in the second: first layer and head
-    assert objective.copied[-1] == 4 / 6
-    objective(job(3, 0, [1, 2], [2, 1]), 6)  # other filters in the first: what follows it differs
-    assert objective.copied[-1] == 2 / 6
-    assert same(job(0, -1, [1, 2], [1, 1]), 5) == transfer_search.Trained(data(), epochs=1)(
-        job(7, -1, [1, 2], [1, 1]), 5
-    )
+def test_the_first_epoch_that_reaches_a_target():
+    assert weight_transfer.first(np.array([0.1, 0.5, 0.4]), 0.5) == 2
+    assert weight_transfer.first(np.array([0.1, 0.5, 0.4]), 0.6) == 4
 
 
-def test_a_search_finds_the_weights_of_every_parent_it_names():
-    searcher = alphax.searcher(design_spaces.plain_cnn("global"), c=0.2, transfer=True)
-    objective = transfer_search.Trained(data(), epochs=1)
-    run = interface.maximise(searcher, objective, budget=8, seed=0)
-    assert np.isfinite(run.values).all()  # a parent without weights would be a failed trial
-    assert [trial.point.number for trial in run.trials] == list(range(8))
-    assert max(objective.copied) > 0
-    fresh = transfer_search.Trained(data(), epochs=1, reuse=False)
-    interface.maximise(searcher, fresh, budget=2, seed=0)
-    assert fresh.copied == [0.0, 0.0]
+def test_rows_of_two_curves_by_hand():
+    scratch = np.concatenate([np.linspace(0.1, 0.7, 65), np.full(5, 0.65)])
+    transferred = np.concatenate([[0.2, 0.8], np.full(68, 0.7)])
+    rows = weight_transfer.curve_rows(scratch, transferred).more["rows"]
+    assert rows["scratch"]["accuracy_70_percent"] == pytest.approx(65)
+    assert rows["scratch"]["epochs_to_match"] == 1 + np.flatnonzero(scratch >= 0.65)[0]
+    assert rows["transferred"]["epochs_to_match"] == 2
+    assert rows["transferred"]["accuracy_17_percent"] == pytest.approx(70)
+    assert "accuracy_70_percent" not in rows["transferred"]
+
+
+def test_a_cell_searches_once_a_seed(tmp_path):
+    small = {"epochs": 1, "trials": 2, "first": 1, "batch": 600, "num_seeds": 2}
+    name = "search-transferred"
+    workdirs = ended(tmp_path, {name: changed(TABLE, name, **small)})
+    rows = {row["metric"]: row for row in TABLE.rows(name, workdirs)}
+    assert {row["name"] for row in rows.values()} == {name}
+    assert rows["best_accuracy_percent"]["value"] >= rows["mean_accuracy_percent"]["value"]
+    assert rows["copied_percent"]["n"] == 2
+
+
+def test_the_theses_epochs_stand_beside_those_to_match(monkeypatch):
+    made = [
+        {"name": name, "metric": metric, "value": 1.0}
+        for name in ("scratch", "transferred")
+        for metric in ("epochs_to_match", "accuracy_9_percent")
+    ]
+    monkeypatch.setattr(weight_transfer.study, "written", lambda name, workdirs: made)
+    found = weight_transfer.rows("curves", {})
+    assert [row.get("reference") for row in found] == [70.0, None, 17.0, None]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("start", "parent"), ("first", "4"), ("trials", "1"), ("epochs", "0")]
+)
+def test_settings_of_a_config_are_checked(key, value):
+    with pytest.raises(ConfigError, match=key):
+        weight_transfer.build(configs.load("search/weight_transfer:search,smoke", [(key, value)]))
