@@ -74,7 +74,7 @@ def _table(bunch: Any) -> dict[str, Any]:
 
 
 def load_plain_cnn() -> dict[str, Any]:
-    """What each of 1,364 plain CNNs reaches on 8x8 digits (`search.plain_cnn_training`).
+    """What each of 1,364 plain CNNs reaches on 8x8 digits (`search/plain_cnn_training`).
 
     Returns:
       encodings: int64 [1364, 11], the rows of `search.design_spaces.plain_cnns`;
