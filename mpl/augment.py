@@ -1,10 +1,10 @@
-"""RandAugment with the seed's two lists (table 5.5), batched and jitted; Mixup; weak augmentation.
+"""RandAugment with the thesis's two lists (table 5.5), batched; Mixup; weak augmentation.
 
 Images are uint8 `[batch, height, width, channel]` with 1 or 3 channels, and stay so. Each operation
 is the one of Pillow that AutoAugment [40] names, to the rounding of each pixel (rotations and
 shears by Pillow's fixed-point arithmetic, nearest pixel); `tests/mpl/test_augment.py` compares.
 
-The seed refers to AutoAugment for "the detailed descriptions" and gives no magnitudes. They are
+The thesis refers to AutoAugment for "the detailed descriptions" and gives no magnitudes. They are
 AutoAugment's (its table 6): shears to 0.3, translations to 150/331 of the side, rotations to 30
 degrees, solarize from 256 to 0, posterize from 8 to 4 bits, the four enhancements from 0.1 to 1.9,
 sample pairing to 0.4. A level in [0, 1] goes from no change to the full one, except for the
@@ -241,7 +241,7 @@ def rand_augment(
     Args:
         key: PRNG key; consumed.
         images: a batch; "Sample Pairing" takes its other image from it.
-        operations: names in `OPERATIONS`; `CIFAR` and `SVHN` are the seed's.
+        operations: names in `OPERATIONS`; `CIFAR` and `SVHN` are the thesis's.
         num_ops: N of RandAugment; 2 by default there.
         magnitude: level of all operations, in [0, 1]; `None` draws one for each operation.
 
@@ -317,3 +317,8 @@ def mixup(
     order = jax.random.permutation(k_order, len(inputs))
     mixed = weight * inputs + (1.0 - weight) * inputs[order]
     return mixed, weight * labels + (1.0 - weight) * labels[order]
+
+
+def scaled(images: UInt8[Array, "batch height width channel"]) -> Array:
+    """Bytes as float32 in [-1, 1], of the same shape, as networks take them."""
+    return images.astype(jnp.float32) / 127.5 - 1.0

@@ -1,7 +1,7 @@
-"""Photographs of any size on disk, decoded as they are indexed, and cut to squares on the host.
+"""Squares cut from photographs of any size, on the host.
 
-Cropping changes shapes, so it is not for a compiled step; all that keeps shapes (RandAugment) is.
-The seed gives no crops for ImageNet: these are those that its networks were published with, a
+Cropping changes shapes, so it is not for a compiled step; all that keeps shapes (`mpl.augment`) is.
+The thesis gives no crops for ImageNet: these are those that its networks were published with, a
 random part of 8 to 100% of the area (Szegedy et al. 2015) in training, and the middle for
 evaluation.
 """
@@ -9,15 +9,9 @@ evaluation.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-
-from experiments.data import registry
 
 Box = tuple[float, float, float, float]  # left, upper, right, lower, pixels
 _TRIES = 10
@@ -26,58 +20,15 @@ _RATIO = 4.0 / 3.0  # of width to height, or its inverse, at most
 _MIDDLE = 0.875  # of the shorter side
 
 
-class Folder(Sequence[dict[str, Any]]):
-    """Images without labels, at any depth in a folder, in the order of their paths.
-
-    The listing is made once, when the object is.
-
-    Raises:
-      FileNotFoundError: no such folder, or no JPEG or PNG in it.
-    """
-
-    def __init__(self, folder: Path | str) -> None:
-        registry.require("PIL", "data", what=f"the folder {folder}")
-        image = re.compile(r"\.(jpe?g|png)$", re.IGNORECASE)
-        self._paths = sorted(path for path in Path(folder).rglob("*") if image.search(path.name))
-        if not self._paths:
-            raise FileNotFoundError(f"{folder}: expected a folder with .jpg or .png files in it")
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def __getitem__(self, index: Any) -> Any:
-        from PIL import Image
-
-        with Image.open(self._paths[index]) as image:
-            return {"image": np.asarray(image.convert("RGB"))}
-
-
-class Part(Sequence[dict[str, Any]]):
-    """Some rows of a sequence, in their order.
-
-    >>> Part("abcd", range(1, 3))[0], len(Part("abcd", [3, 3, 0]))
-    ('b', 3)
-    """
-
-    def __init__(self, whole: Sequence[Any], rows: Sequence[int] | np.ndarray) -> None:
-        self._whole, self._rows = whole, rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._whole[int(self._rows[index])]
-
-
 def random_crop(
     image: UInt8[np.ndarray, "height width 3"], side: int, generator: np.random.Generator
 ) -> UInt8[np.ndarray, "side side 3"]:
     """A random part of an image, scaled to a square, and mirrored half of the time.
 
     Args:
-      image: of any size.
-      side: pixels.
-      generator: draws area, shape, place and mirror image.
+        image: of any size.
+        side: pixels.
+        generator: draws area, shape, place and mirror image.
     """
     height, width = image.shape[:2]
     box = _middle(height, width, 1.0)

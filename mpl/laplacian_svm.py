@@ -1,6 +1,6 @@
 """A support vector machine that is smooth along the data (Belkin, Niyogi & Sindhwani 2006).
 
-The seed compares TwoMoon with it (Pham 2021, section 5.3.1) and states none of its constants.
+Pham compares TwoMoon with it (2021, section 5.3.1) and states none of its constants.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ One update, for any pair of models (images, points, sentences):
 4. the teacher's gradient is h grad CE(y_u, T(x_u)) (eq. 5.12) plus that of its own losses, all
    from the one pass of step 1.
 
-Decisions where the seed contradicts itself, is silent, or is wrong:
+Decisions where the thesis contradicts itself, is silent, or is wrong:
 
 - Equations 5.10 to 5.12 write S(x_u; theta_T) for the teacher's prediction, and its last equation
   announces the gradient of L_u: both are slips. It is T(x_u; theta_T), and the gradient of L_l.
@@ -27,8 +27,8 @@ Decisions where the seed contradicts itself, is silent, or is wrong:
   h: here the cosine stands for the whole h, without eta_S, which would let the feedback fade with
   the student's schedule, beside losses of the teacher that do not.
 - Weight decay is the optimiser's own (`optax.add_decayed_weights`): g_u is of the cross-entropy
-  alone, as 5.12 has it. The seed's h depended on its decay (section 5.7.6). What follows the whole
-  step (`along="update"`, "difference", "per_label", "exact") follows its decay too.
+  alone, as 5.12 has it. The thesis's h depended on its decay (section 5.7.6). What follows the
+  whole step (`along="update"`, "difference", "per_label", "exact") follows its decay too.
 
 The baseline b (section 5.7.6) and the loss (REINFORCE, eq. 5.10) are `nco.policy_gradient`'s.
 """
@@ -133,7 +133,7 @@ def meta_pseudo_labels(
 
     The feedback h, one number for all labels of a batch unless said otherwise:
 
-    - "cosine": cos(grad L_l(theta_S'), g_u), the seed's choice (section 5.7.6);
+    - "cosine": cos(grad L_l(theta_S'), g_u), the thesis's choice (section 5.7.6);
     - "dot": eta_S <grad L_l(theta_S'), g_u>, eq. 5.12;
     - "difference": L_l(theta_S) - L_l(theta_S'): by Taylor's theorem equal to "dot" up to the order
       of eta_S^2 (with SGD); no gradient on labelled data, but one more forward pass;
@@ -157,7 +157,7 @@ def meta_pseudo_labels(
             "gradient".
         baseline: b, subtracted from h (`nco.policy_gradient.moving_average`); `None` for none.
         feedback_weight: weight of the feedback's gradient beside the teacher's own losses (1 in the
-            seed).
+            thesis); 0 is the control, whose teacher hears nothing of its student.
 
     Raises:
         ValueError: an unknown `feedback` or `along`, a baseline with "exact", or no

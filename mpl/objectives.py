@@ -140,7 +140,7 @@ def uda(
         temperature: of the target, the tables' "UDA temperature"; below 1 sharpens.
         threshold: inputs whose largest probability (before sharpening) is not above this are
             masked out, in UDA's way: the mean is still over all inputs.
-        warmup: steps in which the factor grows linearly from 0. Neither the seed nor UDA states
+        warmup: steps in which the factor grows linearly from 0. Neither the thesis nor UDA states
             one; 0 is none.
     """
 

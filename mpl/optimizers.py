@@ -31,9 +31,9 @@ def nesterov(
 
     Args:
         schedule: learning rate, or a function of the step.
-        momentum: 0.9 in the seed.
+        momentum: 0.9 in the thesis.
         weight_decay: factor of the parameters; 0 for none.
-        max_grad_norm: bound on the gradient's L2 norm; 0 for none, as in the seed.
+        max_grad_norm: bound on the gradient's L2 norm; 0 for none, as in the thesis.
     """
     parts = [optax.clip_by_global_norm(max_grad_norm)] if max_grad_norm else []
     return optax.chain(
@@ -48,7 +48,7 @@ def staircase_schedule(
 ) -> optax.Schedule:
     """A rate that is multiplied by `decay_rate` after every `decay_steps` steps.
 
-    The seed refers to the networks' own papers for the numbers: 0.97 every 2.4 epochs (Tan and Le
+    The thesis refers to the networks' own papers for the numbers: 0.97 every 2.4 epochs (Tan and Le
     2019).
 
     Args:
@@ -74,8 +74,8 @@ def rmsprop(
 ) -> optax.GradientTransformation:
     """RMSProp for EfficientNets (section 5.7.7), with `staircase_schedule`.
 
-    The seed refers to the networks' own papers for the numbers: decay and momentum 0.9 (Tan and Le
-    2019), epsilon 1e-3 in the public code.
+    The thesis refers to the networks' own papers for the numbers: decay and momentum 0.9 (Tan and
+    Le 2019), epsilon 1e-3 in the public code.
 
     Args:
         schedule: learning rate, or a function of the step.

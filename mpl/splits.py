@@ -1,26 +1,35 @@
 """Which images are labelled, unlabelled and for test: the rules of Pham 2021, section 5.7.4.
 
-The seed drops the first images (reserved for validation), labels the next ones in the order of the
-official files, and takes the rest without labels; classes are then slightly uneven, and stay so.
+The thesis drops the first images (reserved for validation), labels the next ones in the order of
+the official files, and takes the rest without labels; classes are then slightly uneven, and stay
+so.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
-
-from experiments.runner.checks import ConfigError
+from jaxtyping import Float, Int
 
 
 class Split(NamedTuple):
-    """Images uint8 `[N, height, width, channel]`, values 0 to 255, and labels int32 `[N]`."""
+    """Images uint8 `[N, height, width, channel]`, values 0 to 255, and labels int32 `[N]`.
+
+    Attributes:
+        labelled: images.
+        labels: theirs.
+        unlabelled: images.
+        hidden: their labels, -1 where nobody knows: for pictures, never for learning.
+        test: images.
+        test_labels: theirs.
+    """
 
     labelled: np.ndarray
     labels: np.ndarray
     unlabelled: np.ndarray
-    hidden: np.ndarray  # the labels of the unlabelled images: for pictures, never for learning
+    hidden: np.ndarray
     test: np.ndarray
     test_labels: np.ndarray
 
@@ -37,7 +46,7 @@ class Split(NamedTuple):
 
 
 def split(
-    arrays: dict[str, Any],
+    arrays: Mapping[str, Any],
     *,
     labelled: int,
     reserved: int = 0,
@@ -45,7 +54,7 @@ def split(
     all_labels: bool = False,
     pool: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Split:
-    """Splits a data set as `experiments.data.load` gives it.
+    """Splits a data set.
 
     Args:
         arrays: train_images, train_labels, test_images, test_labels.
@@ -64,12 +73,12 @@ def split(
     with extra images, the reserved ones are unlabelled too.
 
     Raises:
-        ConfigError: there are too few images.
+        ValueError: there are too few images.
     """
     images, labels = arrays["train_images"], arrays["train_labels"]
     most = len(images) - reserved - (0 if same or all_labels or pool else 1)
     if not 1 <= labelled <= most:
-        raise ConfigError("data.labelled", f"1 to {most}, as there are images", labelled)
+        raise ValueError(f"labelled: expected 1 to {most}, as there are images, got {labelled}")
     start, end = (0, len(images)) if all_labels else (reserved, reserved + labelled)
     first, given = images[start:end], labels[start:end]
     rest, hidden = (first, given) if same or all_labels else (images[end:], labels[end:])
@@ -79,39 +88,6 @@ def split(
         rest = np.concatenate([images[:start], rest, arrays["extra_images"]])
         hidden = np.concatenate([labels[:start], hidden, arrays["extra_labels"]])
     return Split(first, given, rest, hidden, arrays["test_images"], arrays["test_labels"])
-
-
-def pool_of(
-    wanted: str, arrays: dict[str, Any]
-) -> tuple[UInt8[np.ndarray, "N h w c"], Int[np.ndarray, " N"]] | None:
-    """What `data.pool` names: "" for None, "extra" for the extra images alone, or a .npy file.
-
-    The file holds bytes `[N, height, width, channel]` of a data set's shape, which have to fit
-    into the device's memory. CIFAR-10 was taken from TinyImages, so a pool from there may hold its
-    test images: such a file is refused.
-
-    Raises:
-        ConfigError: there is no such file, it holds something else, or some of the test images.
-    """
-    if not wanted:
-        return None
-    if wanted == "extra":
-        return arrays["extra_images"], arrays["extra_labels"]
-    shape = arrays["train_images"].shape[1:]
-    expected = f"a .npy file of uint8 [N, {', '.join(map(str, shape))}]"
-    try:
-        found: Any = np.load(wanted, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ConfigError("data.pool", expected, wanted) from error
-    if not isinstance(found, np.ndarray):
-        raise ConfigError("data.pool", expected, f"several arrays in {wanted}")
-    if found.dtype != np.uint8 or found.shape[1:] != shape or not len(found):
-        raise ConfigError("data.pool", expected, f"{wanted}: {found.dtype}{list(found.shape)}")
-    tested = {image.tobytes() for image in arrays["test_images"]}
-    both = sum(image.tobytes() in tested for image in found)
-    if both:
-        raise ConfigError("data.pool", "no image of the test set", f"{both} of them in {wanted}")
-    return found, np.full(len(found), -1, np.int32)
 
 
 def in_shards(examples: int, first: int, count: int, *, shards: int = 1024) -> range:
@@ -138,7 +114,7 @@ def top_of_each_class(
 ) -> Int[np.ndarray, " chosen"]:
     """The images to which a teacher gives each class's highest probabilities, `count` a class.
 
-    The seed chooses 12,800 a class of JFT for ImageNet (section 5.3.3), and 50,000, 35,000 and
+    The thesis chooses 12,800 a class of JFT for ImageNet (section 5.3.3), and 50,000, 35,000 and
     12,800 for CIFAR-10, SVHN and ImageNet in section 5.7.14. An image that is among the first of
     two classes is taken once. For EfficientNet-L2 it takes "confidence thresholds and up-sampling"
     from Noisy Student (section 5.4), whose 130 million images are 130,000 a class with a confidence
@@ -176,22 +152,10 @@ def top_of_each_class(
     return np.unique(np.concatenate(where))
 
 
-def as_bytes(images: np.ndarray, top: int) -> UInt8[np.ndarray, ...]:
-    """Images whose largest value is `top`, in 0 to 255."""
-    if top == 255:
-        return images
-    return np.rint(images.astype(np.float32) * (255.0 / top)).astype(np.uint8)
-
-
-def top_value(name: str) -> int:
-    """The largest value of a data set's pixels: scikit-learn's digits have 16."""
-    return 16 if name == "digits" else 255
-
-
 def fixed_order(examples: int) -> Int[np.ndarray, " examples"]:
     """A fixed random order of examples that come sorted by class, before they are put in shards.
 
-    The seed's shards were made from ImageNet shuffled once, in a "deterministic" order of its own
+    The thesis's shards were made from ImageNet shuffled once, in a "deterministic" order of its own
     (section 5.7.4), which is not published; this is another, the same on every machine.
 
     >>> fixed_order(5).tolist()

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from mpl import baselines, meta
 from mpl.baselines import views_of
 from mpl.meta import Student, Teacher
 from mpl.models.network import Network
@@ -29,12 +30,12 @@ def teacher(
     Args:
         network: T.
         objective: its own losses, supervised or UDA; `None` for feedback alone.
-        view: of the unlabelled inputs that it labels. The seed has one x_u; with UDA the weak view
-            is also the one whose prediction is the target, so it costs no pass of its own.
+        view: of the unlabelled inputs that it labels. The thesis has one x_u; with UDA the weak
+            view is also the one whose prediction is the target, so it costs no pass of its own.
         soft: propose whole distributions, for feedback "exact", instead of drawing a class.
         likeliest: propose the class of the highest probability instead of drawing one. Then 5.10 is
             no expectation any more: a teacher whose labels help grows surer of what it said, and
-            its boundary leaves the dense regions. TwoMoon shows it (`experiments.mpl.moons`).
+            its boundary leaves the dense regions. TwoMoon shows it (`mpl.moons`).
 
     Raises:
         ValueError: both `soft` and `likeliest`.
@@ -71,7 +72,7 @@ def student(network: Network, *, view: str = "strong", smoothing: float = 0.0) -
     Args:
         network: S.
         view: of the unlabelled inputs that it sees. With "strong" it learns to give the teacher's
-            label of the weak view to the strong one, as in UDA and FixMatch; the seed, with one
+            label of the weak view to the strong one, as in UDA and FixMatch; the thesis, with one
             x_u, does not say. "weak" is what it prints.
         smoothing: of the pseudo labels ("label smoothing", common to both in table 5.8); the
             labelled loss that judges them has none.
@@ -102,11 +103,11 @@ def reduced_teacher(network: Network, *, identity: float = 0.0, soft: bool = Fal
 
     Its batches hold `targets`, the distributions that the large teacher gave once; the update needs
     no large network. The perceptron's logits are added to the targets' logarithms, so that T'
-    starts near the identity: the seed says that many of its actions are, and does not say how.
+    starts near the identity: the thesis says that many of its actions are, and does not say how.
 
     Args:
         network: the perceptron, from `[U, K]` to logits `[U, K]`.
-        identity: weight of a loss that keeps T' near its input, CE(input, T'); the seed has none.
+        identity: weight of a loss that keeps T' near its input, CE(input, T'); the thesis has none.
         soft: propose whole distributions, for feedback "exact".
     """
 
@@ -129,3 +130,10 @@ def reduced_teacher(network: Network, *, identity: float = 0.0, soft: bool = Fal
         return identity * loss, {"teacher_identity_loss": loss}
 
     return Teacher(network.init, forward, propose, nll, auxiliary if identity else None)
+
+
+def learned(state: baselines.State | meta.State) -> tuple[PyTree, PyTree]:
+    """The `(params, stats)` that a learner predicts with: with a teacher, the student's."""
+    if isinstance(state, meta.State):
+        return state.student.params, state.student.stats
+    return baselines.evaluated(state)

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from experiments.data import packages
+from experiments.data import packages, registry
 
 CIFAR_RECORD = 1 + 3 * 32 * 32
 CIFAR_TRAIN = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 CIFAR_TEST = "test_batch.bin"
+_PHOTOGRAPH = re.compile(r"\.(jpe?g|png)$", re.IGNORECASE)
 
 
 def load_fashion_mnist(folder: Path) -> dict[str, Any]:
@@ -176,24 +177,66 @@ class ClassFolders(Sequence[dict[str, Any]]):
 
     def __init__(self, folder: Path) -> None:
         self.classes = sorted(path.name for path in folder.iterdir() if path.is_dir())
-        image = re.compile(r"\.(jpe?g|png)$", re.IGNORECASE)
         self._items = [
             (path, label)
             for label, name in enumerate(self.classes)
             for path in sorted((folder / name).iterdir())
-            if image.search(path.name)
+            if _PHOTOGRAPH.search(path.name)
         ]
 
     def __len__(self) -> int:
         return len(self._items)
 
     def __getitem__(self, index: Any) -> Any:
-        from PIL import Image
-
         path, label = self._items[index]
-        with Image.open(path) as image:
-            # A few of ImageNet's files are CMYK or grey.
-            return {"image": np.asarray(image.convert("RGB")), "label": label}
+        return {"image": _decoded(path), "label": label}
+
+
+class Folder(Sequence[dict[str, Any]]):
+    """Images without labels, at any depth in a folder, in the order of their paths.
+
+    The listing is made once, when the object is.
+
+    Raises:
+      FileNotFoundError: no such folder, or no JPEG or PNG in it.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        registry.require("PIL", "data", what=f"the folder {folder}")
+        found = (path for path in Path(folder).rglob("*") if _PHOTOGRAPH.search(path.name))
+        self._paths = sorted(found)
+        if not self._paths:
+            raise FileNotFoundError(f"{folder}: expected a folder with .jpg or .png files in it")
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: Any) -> Any:
+        return {"image": _decoded(self._paths[index])}
+
+
+class Part(Sequence[dict[str, Any]]):
+    """Some rows of a sequence, in their order.
+
+    >>> Part("abcd", range(1, 3))[0], len(Part("abcd", [3, 3, 0]))
+    ('b', 3)
+    """
+
+    def __init__(self, whole: Sequence[Any], rows: Sequence[int] | np.ndarray) -> None:
+        self._whole, self._rows = whole, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._whole[int(self._rows[index])]
+
+
+def _decoded(path: Path) -> UInt8[np.ndarray, "height width 3"]:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))  # a few of ImageNet's files are CMYK or grey
 
 
 def read_prepared(

@@ -1,8 +1,9 @@
-"""The fields that all image configs of `configs/mpl` share, and the seed's tables 5.6 to 5.8."""
+"""The fields that all image configs of `configs/mpl` share, and tables 5.6 to 5.8 of Pham 2021."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -54,6 +55,35 @@ TABLE_5_8 = {  # Meta Pseudo Labels
     "uda_factor": (1.0, 2.5, 16.0),
     "uda_temperature": (0.8, 1.25, 0.75),
 }
+
+
+class Method(NamedTuple):
+    """What a method is, besides its objective (`experiments.mpl.learners.OBJECTIVES`).
+
+    Attributes:
+        table: its settings by data set.
+        fixed: whether a teacher is trained first, and labels the others once and for all.
+        tuned: whether its student is finetuned on labelled images at the end.
+        consistent: whether it has a loss of unlabelled images under RandAugment; the tables apply
+            it to the labelled images of the others.
+    """
+
+    table: Mapping[str, tuple[float, ...]]
+    fixed: bool = False
+    tuned: bool = False
+    consistent: bool = False
+
+
+METHODS = {
+    "supervised": Method(TABLE_5_6),
+    "mixup": Method(TABLE_5_6),
+    "pseudo_labels": Method(TABLE_5_6, fixed=True),
+    "noisy_student": Method(TABLE_5_8, fixed=True, tuned=True),
+    "uda": Method(TABLE_5_7, consistent=True),
+    "fixmatch": Method(TABLE_5_7, consistent=True),
+    "mpl": Method(TABLE_5_8, tuned=True, consistent=True),
+    "reduced": Method(TABLE_5_8, fixed=True, tuned=True),
+}
 # Section 5.7.4; how many labels the other sets get is ours.
 LABELLED = {"cifar10": 4000, "svhn": 1000, "fashion_mnist": 1000, "digits": 50}
 RESERVED = {"cifar10": 5000, "svhn": 5000, "fashion_mnist": 0, "digits": 0}
@@ -61,31 +91,24 @@ RESERVED = {"cifar10": 5000, "svhn": 5000, "fashion_mnist": 0, "digits": 0}
 
 def printed(method: str, dataset: str) -> dict[str, float]:
     """The column of the table that a method has, for CIFAR-10, SVHN or ImageNet."""
-    meta = method in ("mpl", "reduced", "noisy_student")
-    table = TABLE_5_8 if meta else TABLE_5_7 if method in ("uda", "fixmatch") else TABLE_5_6
-    return {name: row[COLUMNS.index(dataset)] for name, row in table.items()}
+    place = COLUMNS.index(dataset)
+    return {name: row[place] for name, row in METHODS[method].table.items()}
 
 
 def make(method: str, arg: str) -> ConfigDict:
     """The config of a method; `arg` is `dataset[,preset]`.
 
-    Data sets that the seed does not have take the settings of CIFAR-10, but the operations of SVHN,
-    without rotations and horizontal translations, for images of digits.
+    Data sets that the thesis does not have take the settings of CIFAR-10, but the operations of
+    SVHN, without rotations and horizontal translations, for images of digits.
     """
     size, preset = split_arg(arg or "digits,cpu", sizes=SIZES, presets=PRESETS)
     column = printed(method, size if size in COLUMNS else "cifar10")
     digits = size in ("digits", "svhn")
-    staged = method in ("pseudo_labels", "noisy_student", "reduced")
-    tuned = method in ("mpl", "reduced", "noisy_student")
     steps = int(column["steps"])
-    first, last = (steps if staged else 0), (1000 if tuned else 0)
-    config = ConfigDict(shared() | {"method": method, "steps": first + steps + last})
+    first, last = steps * METHODS[method].fixed, 1000 * METHODS[method].tuned
+    config = ConfigDict(shared(method) | {"steps": first + steps + last})
     config.data.update({"name": size, "labelled": LABELLED[size], "reserved": RESERVED[size]})
     config.augment.update({"operations": "svhn" if digits else "cifar", "flip": not digits})
-    if method not in ("uda", "fixmatch", "mpl"):
-        config.augment.labelled = "strong"  # "RandAugment" in the seed's tables
-    if method == "uda":
-        config.uda.annealing = "linear"  # "mask out the supervised examples" (5.7.7); how is ours
     config.stages.update({"teacher": first, "finetune": last})
     fill(config, column)
     config.data.extra = size == "svhn" and preset == "paper"
@@ -101,7 +124,7 @@ def make(method: str, arg: str) -> ConfigDict:
 def efficientnet_b0(dataset: str, method: str) -> ConfigDict:
     """EfficientNet-B0 with nearly all labels and images from elsewhere (section 5.7.14).
 
-    The seed reserves 4,000 images of CIFAR-10 and 7,300 of SVHN, labels the others, and lets a
+    The thesis reserves 4,000 images of CIFAR-10 and 7,300 of SVHN, labels the others, and lets a
     supervised network choose 50,000 and 35,000 unlabelled ones a class. It says "about 45,000" and
     "65,000" labelled, where 46,000 and 65,957 are left. It states neither rates nor steps nor the
     size of images: they are those of tables 5.6 and 5.8, and the data's own 32 pixels.
@@ -121,10 +144,11 @@ def efficientnet_b0(dataset: str, method: str) -> ConfigDict:
     return config
 
 
-def shared() -> dict[str, Any]:
-    """Every field, with a value that a method or data set may replace."""
+def shared(method: str) -> dict[str, Any]:
+    """Every field, with a value that a data set may replace."""
     return {
         "experiment": "mpl_images",
+        "method": method,
         "seed": 0,
         "num_seeds": 1,
         "seed_axis": "map",
@@ -156,7 +180,8 @@ def shared() -> dict[str, Any]:
             "num_ops": 2,
             "pad": 4,
             "flip": True,
-            "labelled": "weak",  # RandAugment ("strong") where there is no unlabelled loss
+            # "RandAugment" in the tables.
+            "labelled": "weak" if METHODS[method].consistent else "strong",
         },
         "batch_size": 128,
         "unlabelled_batch_size": 0,  # 0: as many as labelled ones
@@ -180,19 +205,20 @@ def shared() -> dict[str, Any]:
         "warmup": 0,
         "student": {"learning_rate": 0.3, "dropout": 0.0},
         "teacher": {"learning_rate": 0.125, "dropout": 0.0},
-        # The seed states no threshold.
+        # The thesis states no threshold.
         "uda": {
             "factor": 1.0,
             "temperature": 0.8,
             "threshold": 0.0,
-            "annealing": "none",
+            # "Mask out the supervised examples" (5.7.7); how is ours.
+            "annealing": "linear" if method == "uda" else "none",
             "warmup": 0,
         },
         "fixmatch": {"threshold": 0.95, "factor": 1.0, "average_decay": 0.999},
         "pseudo": {"threshold": 0.95},
         "meta": {
             "teacher": "uda",
-            "feedback": "cosine",
+            "feedback": "cosine",  # or "none": a control, its teacher hears nothing of the student
             "along": "gradient",
             "baseline_decay": 0.99,
             "view": "strong",

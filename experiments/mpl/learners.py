@@ -1,7 +1,7 @@
-"""The learners of `configs/mpl`: networks, objectives, optimisers and stages of a config.
+"""The learners of `configs/mpl`: checks, networks, objectives, optimisers and stages of a config.
 
-They read shapes alone, so that images may lie on the device (`mpl_images`), on disk
-(`mpl_photographs`), or nowhere (`--dry_run`).
+They read shapes alone, so that images may lie on the device (`images`), on disk (`photographs`), or
+nowhere (`--dry_run`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,48 +18,218 @@ import optax
 from jaxtyping import Array
 from ml_collections import ConfigDict
 
-from experiments.mpl.stages import Stage, State
-from mpl import baselines, meta, objectives, optimizers, teaching
+from experiments.mpl.config import METHODS
+from experiments.runner.checks import (
+    ConfigError,
+    check_bool,
+    check_choice,
+    check_float,
+    check_int,
+    lookup,
+)
+from experiments.runner.stages import Stage, State
+from mpl import augment, baselines, meta, objectives, optimizers, teaching
 from mpl.models import efficientnet, perceptron, resnet, wide_resnet
+from mpl.models import network as networks
 from mpl.models.network import Network
 from mpl.objectives import Objective
 from nco.policy_gradient import Learner, moving_average
 
 PyTree = Any
-EFFICIENTNETS = tuple(f"efficientnet-{name}" for name in efficientnet.SCALES)
-NETWORKS = ("wide_resnet", "resnet50", "perceptron", *EFFICIENTNETS)
-_EVALUATED = 256  # images at once
 
 
-class Images(Protocol):
-    """What the learners need to know of a data set."""
+class Images(NamedTuple):
+    """What the learners need to know of a data set: height, width and channels; how many classes."""
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Of one image: height, width, channels."""
+    shape: tuple[int, int, int]
+    classes: int
 
-    @property
-    def classes(self) -> int:
-        """Number of classes."""
+
+def _pseudo_labels(config: ConfigDict, labelled: Objective) -> Objective:
+    return objectives.pseudo_labels(labelled, threshold=config.pseudo.threshold)
+
+
+def _noisy_student(config: ConfigDict, _: Objective) -> Objective:
+    # Nothing but the fixed teacher is unlike "reduced": the student learns from its labels alone,
+    # with the same settings, and is finetuned (5.7.14).
+    options = {"hard": False, "view": config.meta.view, "smoothing": config.smoothing}
+    return objectives.pseudo_labels(None, **options)
+
+
+def _uda(config: ConfigDict, labelled: Objective) -> Objective:
+    keys = ("factor", "temperature", "threshold", "warmup")
+    return objectives.uda(labelled, **{key: config.uda[key] for key in keys})
+
+
+def _fixmatch(config: ConfigDict, labelled: Objective) -> Objective:
+    options = {"factor": config.fixmatch.factor, "threshold": config.fixmatch.threshold}
+    return objectives.fixmatch(labelled, **options)
+
+
+# What a network learns from, of the config and the objective of labelled images; with feedback
+# ("mpl", "reduced"), a teacher's own is that of `meta.teacher`.
+OBJECTIVES: dict[str, Callable[[ConfigDict, Objective], Objective]] = {
+    "supervised": lambda config, labelled: labelled,
+    "mixup": lambda config, labelled: labelled,  # its batches are mixed
+    "pseudo_labels": _pseudo_labels,
+    "noisy_student": _noisy_student,
+    "uda": _uda,
+    "fixmatch": _fixmatch,
+}
+TEACHERS = ("none", "supervised", "mixup", "pseudo_labels", "uda")
+NO_FEEDBACK = "none"  # of `meta.feedback`: computed as "cosine", and weighed by 0
+NETWORKS: dict[str, Callable[..., Network]] = {
+    "wide_resnet": wide_resnet.wide_resnet,
+    "resnet50": resnet.resnet50,
+    "perceptron": lambda shape, classes, widths: networks.network(
+        perceptron.Perceptron(widths, classes), shape
+    ),
+} | {
+    f"efficientnet-{name}": functools.partial(efficientnet.efficientnet, name)
+    for name in efficientnet.SCALES
+}
+
+_CHOICES = {
+    "method": tuple(METHODS),
+    "augment.operations": ("cifar", "svhn"),
+    "augment.labelled": ("none", "weak", "strong"),
+    "model.name": tuple(NETWORKS),
+    "model.dtype": ("float32", "bfloat16"),
+    "optimizer.name": ("nesterov", "rmsprop"),
+    "uda.annealing": ("none", "linear", "log", "exp"),
+    "meta.teacher": TEACHERS,
+    "meta.feedback": (*meta.FEEDBACKS, NO_FEEDBACK),
+    "meta.along": ("gradient", "update"),
+    "meta.view": ("weak", "strong"),
+    "finetune.optimizer": ("sgd", "lars"),
+}
+_FLAGS = ("data.repeat", "data.write_predictions", "augment.flip", "model.native")
+_WHOLE = {  # least and largest
+    "data.top_per_class": (0, None),
+    "augment.pad": (0, 16),
+    "augment.num_ops": (0, 10),
+    "batch_size": (1, None),
+    "unlabelled_batch_size": (0, None),
+    **{f"model.{key}": (1, 4096) for key in ("depth", "width", "base", "reduced")},
+    "optimizer.decay_steps": (1, None),
+    "warmup": (0, None),
+    "uda.warmup": (0, None),
+    "stages.teacher": (0, None),
+    "stages.finetune": (0, None),
+    "finetune.batch_size": (1, None),
+    "eval.images": (0, None),
+}
+_LARGEST = {  # of floats from 0
+    "data.confidence": 1.0,
+    "model.decay": 1.0,
+    "weight_decay": None,
+    "smoothing": 1.0,
+    "student.dropout": 0.99,
+    "teacher.dropout": 0.99,
+    "uda.factor": None,
+    "uda.threshold": 1.0,
+    "fixmatch.threshold": 1.0,
+    "fixmatch.factor": None,
+    "fixmatch.average_decay": 1.0,
+    "pseudo.threshold": 1.0,
+    "meta.baseline_decay": 1.0,
+}
+_POSITIVE = (
+    "optimizer.decay_rate",
+    "student.learning_rate",
+    "teacher.learning_rate",
+    "uda.temperature",
+    "finetune.learning_rate",
+)
+
+
+def check(config: ConfigDict) -> None:
+    """Checks the fields that all data sets share, one by one.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    for key, choices in _CHOICES.items():
+        check_choice(config, key, choices)
+    for key in _FLAGS:
+        check_bool(config, key)
+    for key, (low, most) in _WHOLE.items():
+        check_int(config, key, low, most)
+    for key, high in _LARGEST.items():
+        check_float(config, key, 0.0, high)
+    for key in _POSITIVE:
+        check_float(config, key, positive=True)
+    check_str(config, "data.predictions")
+    if config.data.repeat and not config.data.top_per_class:
+        raise ConfigError("data.repeat", "false without data.top_per_class", True)
+    if (config.meta.teacher, config.meta.feedback) == ("none", NO_FEEDBACK):
+        raise ConfigError("meta.feedback", "some for a teacher that learns nothing else", "none")
+
+
+def check_stages(config: ConfigDict, two: bool) -> None:
+    """Checks the lengths of the stages.
+
+    Args:
+        config: of `configs/mpl`.
+        two: whether a stage of a teacher comes first.
+
+    Raises:
+        ConfigError: a stage is absent, not to be, or as short as its warm-up.
+    """
+    first, tuned, method = config.stages.teacher, config.stages.finetune, config.method
+    if two != (first > 0):
+        wanted = "steps of the teacher" if two else f"0 with method {method}"
+        raise ConfigError("stages.teacher", wanted, first)
+    if tuned and not METHODS[method].tuned:
+        raise ConfigError("stages.finetune", f"0 with method {method}", tuned)
+    if config.steps - first - tuned <= config.warmup or 0 < first <= config.warmup:
+        raise ConfigError("steps", "each stage longer than warmup", config.steps)
+
+
+def check_str(config: ConfigDict, key: str) -> str:
+    """Returns the text at `key`."""
+    value = lookup(config, key)
+    if not isinstance(value, str):
+        raise ConfigError(key, "text", value)
+    return value
+
+
+def has_fixed_teacher(config: ConfigDict) -> bool:
+    """Whether labels come from a teacher that is trained first and never again."""
+    return METHODS[config.method].fixed or proposes(config, "pseudo_labels")
+
+
+def proposes(config: ConfigDict, teacher: str) -> bool:
+    """Whether the student has feedback for a teacher of this kind."""
+    return (config.method, config.meta.teacher) == ("mpl", teacher)
+
+
+def method_name(config: ConfigDict) -> str:
+    """The method as result rows call it, with the kind of its teacher."""
+    name = config.method
+    if name == "mpl" and config.meta.teacher != "none":
+        name += f"_{config.meta.teacher}"
+    off = config.meta.feedback == NO_FEEDBACK and config.method not in OBJECTIVES
+    return f"{name}_no_feedback" if off else name
+
+
+def rand_augment(config: ConfigDict) -> Callable[[Array, Array], Array]:
+    """`(key, images) -> images` by the operations of the data set."""
+    names = {"cifar": augment.CIFAR, "svhn": augment.SVHN}[config.augment.operations]
+    options = {"operations": names, "num_ops": config.augment.num_ops}
+    return functools.partial(augment.rand_augment, **options)
 
 
 def network(config: ConfigDict, found: Images, dropout: float) -> Network:
     """The network that `config.model` describes, for images of a shape and number of classes."""
-    model, shape = config.model, found.shape
+    model = config.model
+    make = functools.partial(NETWORKS[model.name], found.shape, found.classes)
+    if model.name == "perceptron":
+        return make(widths=(model.width,) * model.depth)
     options: dict[str, Any] = {"dropout": dropout, "decay": model.decay}
     if model.name == "wide_resnet":
-        sizes = {"depth": model.depth, "width": model.width, "base": model.base}
-        return wide_resnet.wide_resnet(shape, found.classes, **sizes, **options)
-    if model.name == "perceptron":
-        from mpl.models.network import network as functions
-
-        widths = (model.width,) * model.depth
-        return functions(perceptron.Perceptron(widths, found.classes), shape)
-    options |= {"dtype": jnp.dtype(model.dtype), "native": model.native}
-    if model.name == "resnet50":
-        return resnet.resnet50(shape, found.classes, **options)
-    name = model.name.removeprefix("efficientnet-")
-    return efficientnet.efficientnet(name, shape, found.classes, **options)
+        return make(depth=model.depth, width=model.width, base=model.base, **options)
+    return make(dtype=jnp.dtype(model.dtype), native=model.native, **options)
 
 
 def make_stages(
@@ -82,55 +252,31 @@ def make_stages(
     rest = config.steps - first - tuned
     student = network(config, found, config.student.dropout)
     teacher = network(config, found, config.teacher.dropout)
-    of_labelled = _supervised(config, found, rest)
-    single = functools.partial(baselines.learner, student)
     stages = []
     if first:
         plain = objectives.supervised(smoothing=config.smoothing)
         tx = _optimizer(config, config.teacher.learning_rate, first)
         stages.append(Stage("teacher", baselines.learner(teacher, plain, tx), first, batch))
-    enter = relabel(teacher) if first and relabel else None
+    keep = None
+    if config.method == "uda" or proposes(config, "uda"):
+        keep = objectives.annealed(config.uda.annealing, rest, found.classes)
+    of_labelled = objectives.supervised(smoothing=config.smoothing, keep=keep)
     tx = _optimizer(config, config.student.learning_rate, rest)
-    learner: Learner
-    if config.method in ("supervised", "mixup"):
-        learner = single(of_labelled, tx)
-    elif config.method == "uda":
-        learner = single(_uda(config, of_labelled), tx)
-    elif config.method == "fixmatch":
-        options = {"factor": config.fixmatch.factor, "threshold": config.fixmatch.threshold}
-        objective = objectives.fixmatch(of_labelled, **options)
-        learner = single(objective, tx, average_decay=config.fixmatch.average_decay)
-    elif config.method == "pseudo_labels":
-        learner = single(_pseudo(config, of_labelled), tx)
-    elif config.method == "noisy_student":
-        # Nothing but the fixed teacher is unlike "reduced": the student learns from its labels
-        # alone, with the same settings, and is finetuned (5.7.14).
-        options = {"hard": False, "view": config.meta.view, "smoothing": config.smoothing}
-        learner = single(objectives.pseudo_labels(None, **options), tx)
+    enter = relabel(teacher) if first and relabel else None
+    if config.method in OBJECTIVES:
+        name, decay = "train", config.fixmatch.average_decay * (config.method == "fixmatch")
+        objective = OBJECTIVES[config.method](config, of_labelled)
+        learner = baselines.learner(student, objective, tx, average_decay=decay)
     else:
+        name = config.method
         learner = _meta(config, found, teacher, student, of_labelled, tx, rest)
-    name = config.method if config.method in ("mpl", "reduced") else "train"
     stages.append(Stage(name, learner, rest, batch, enter))
     if tuned:
-        tuner = baselines.learner(student, objectives.supervised(), _tuning_optimizer(config))
+        rate = config.finetune.learning_rate
+        tx = optimizers.lars(rate) if config.finetune.optimizer == "lars" else optax.sgd(rate)
+        tuner = baselines.learner(student, objectives.supervised(), tx)
         stages.append(Stage("finetune", tuner, tuned, tuning, _take_student))
     return tuple(stages)
-
-
-def _supervised(config: ConfigDict, found: Images, steps: int) -> Objective:
-    keep = None
-    if config.method == "uda" or (config.method == "mpl" and config.meta.teacher == "uda"):
-        keep = objectives.annealed(config.uda.annealing, steps, found.classes)
-    return objectives.supervised(smoothing=config.smoothing, keep=keep)
-
-
-def _uda(config: ConfigDict, of_labelled: Objective) -> Objective:
-    keys = ("factor", "temperature", "threshold", "warmup")
-    return objectives.uda(of_labelled, **{key: config.uda[key] for key in keys})
-
-
-def _pseudo(config: ConfigDict, of_labelled: Objective) -> Objective:
-    return objectives.pseudo_labels(of_labelled, threshold=config.pseudo.threshold)
 
 
 def _meta(
@@ -142,29 +288,26 @@ def _meta(
     student_tx: optax.GradientTransformation,
     steps: int,
 ) -> Learner:
-    exact = config.meta.feedback == "exact"
+    given, off = config.meta, config.meta.feedback == NO_FEEDBACK
+    exact = given.feedback == "exact"
     if config.method == "reduced":
         small = perceptron.reduced_teacher(found.classes, config.model.reduced)
         proposing = teaching.reduced_teacher(small, soft=exact)
     else:
-        own = {
-            "none": None,
-            "supervised": of_labelled,
-            "mixup": of_labelled,
-            "pseudo_labels": _pseudo(config, of_labelled),
-            "uda": _uda(config, of_labelled),
-        }[config.meta.teacher]
+        none = given.teacher == "none"
+        own = None if none else OBJECTIVES[given.teacher](config, of_labelled)
         proposing = teaching.teacher(teacher, own, soft=exact)
-    decay = config.meta.baseline_decay
+    decay = given.baseline_decay
     return meta.meta_pseudo_labels(
         proposing,
-        teaching.student(student, view=config.meta.view, smoothing=config.smoothing),
+        teaching.student(student, view=given.view, smoothing=config.smoothing),
         _optimizer(config, config.teacher.learning_rate, steps),
         student_tx,
-        feedback=config.meta.feedback,
-        along=config.meta.along,
+        feedback="cosine" if off else given.feedback,
+        along=given.along,
         learning_rate=_schedule(config, config.student.learning_rate, steps),
         baseline=moving_average(decay) if decay and not exact else None,
+        feedback_weight=0.0 if off else 1.0,
     )
 
 
@@ -177,59 +320,19 @@ def _schedule(config: ConfigDict, rate: float, steps: int) -> optax.Schedule:
 
 
 def _optimizer(config: ConfigDict, rate: float, steps: int) -> optax.GradientTransformation:
-    schedule = _schedule(config, rate, steps)
-    if config.optimizer.name == "rmsprop":
-        return optimizers.rmsprop(schedule, weight_decay=config.weight_decay)
-    return optimizers.nesterov(schedule, weight_decay=config.weight_decay)
-
-
-def _tuning_optimizer(config: ConfigDict) -> optax.GradientTransformation:
-    rate = config.finetune.learning_rate
-    return optimizers.lars(rate) if config.finetune.optimizer == "lars" else optax.sgd(rate)
+    make = {"nesterov": optimizers.nesterov, "rmsprop": optimizers.rmsprop}[config.optimizer.name]
+    return make(_schedule(config, rate, steps), weight_decay=config.weight_decay)
 
 
 def relabelled(predict: Callable[..., np.ndarray], images: np.ndarray, state: State) -> State:
     """The first stage's distributions of all unlabelled images."""
-    params, stats = learned(state.stages[0])
+    params, stats = teaching.learned(state.stages[0])
     targets = jax.nn.softmax(jnp.asarray(predict(params, stats, images)))
     return dataclasses.replace(state, targets=targets)
 
 
 def _take_student(state: State) -> State:
     """Starts the last stage from the student that the one before it taught."""
-    params, stats = learned(state.stages[-2])
-    tuned = dataclasses.replace(
-        state.stages[-1], params=jax.tree.map(jnp.copy, params), stats=jax.tree.map(jnp.copy, stats)
-    )
+    params, stats = jax.tree.map(jnp.copy, teaching.learned(state.stages[-2]))
+    tuned = dataclasses.replace(state.stages[-1], params=params, stats=stats)
     return dataclasses.replace(state, stages=(*state.stages[:-1], tuned))
-
-
-def learned(stage: PyTree) -> tuple[PyTree, PyTree]:
-    """The parameters and averages that a stage's predictions are made with: the student's."""
-    if isinstance(stage, meta.State):
-        return stage.student.params, stage.student.stats
-    return baselines.evaluated(stage)
-
-
-def predictor(net: Network) -> Callable[..., np.ndarray]:
-    """`(params, stats, images uint8) -> logits [N, K]` on the host, some images at a time."""
-
-    @jax.jit
-    def some(params: PyTree, stats: PyTree, images: Array) -> Array:
-        return net.apply(params, stats, scaled(images), train=False)[0]
-
-    def predict(params: PyTree, stats: PyTree, images: np.ndarray) -> np.ndarray:
-        missing = -len(images) % _EVALUATED
-        padded = np.concatenate([images, np.repeat(images[:1], missing, axis=0)])
-        parts = [
-            np.asarray(some(params, stats, padded[start : start + _EVALUATED]))
-            for start in range(0, len(padded), _EVALUATED)
-        ]
-        return np.concatenate(parts)[: len(images)]
-
-    return predict
-
-
-def scaled(images: Array) -> Array:
-    """Bytes as float32 in [-1, 1]."""
-    return images.astype(jnp.float32) / 127.5 - 1.0

@@ -1,6 +1,6 @@
-"""Configs of Pham 2021, ch. 5, at the scale of ImageNet; the glue is `mpl_photographs`.
+"""Configs of Pham 2021, ch. 5, at the scale of ImageNet; the glue is `photographs`.
 
-What the seed leaves open is decided where it is set below. Where it refers to the networks' own
+What the thesis leaves open is decided where it is set below. Where it refers to the networks' own
 papers, the numbers are of Tan and Le 2019 and of Xie et al. 2020 (Noisy Student).
 """
 
@@ -19,8 +19,8 @@ _RATE = 0.128  # of Noisy Student, for 2,048 labelled images
 def imagenet_10(method: str) -> ConfigDict:
     """ImageNet-10% with ResNet-50: columns ImageNet of tables 5.6 to 5.8 (section 5.3.2).
 
-    No images are reserved: the seed keeps its last 20 shards for sections 5.3.3 and 5.4, and "does
-    not use any heldout validation set" here.
+    No images are reserved: the thesis keeps its last 20 shards for sections 5.3.3 and 5.4, and
+    "does not use any heldout validation set" here.
     """
     config = _photographs(method)
     column = mpl_config.printed(method, "imagenet")
@@ -65,7 +65,7 @@ def efficientnet_jft(name: str) -> ConfigDict:
     config.row = f"efficientnet-{name}"
     config.model.update({"name": f"efficientnet-{name}", "dtype": "bfloat16"})
     config.data.update({"side": 512, "labelled_shards": 1004, "reserved_shards": 20})
-    # Noisy Student's choice, which "we use the same": see `mpl_splits.top_of_each_class`.
+    # Noisy Student's choice, which "we use the same": see `mpl.splits.top_of_each_class`.
     config.data.update({"unlabelled": "jft", "top_per_class": 130_000})
     config.data.update({"confidence": 0.3, "repeat": True})
     config.update({"batch_size": 2048, "unlabelled_batch_size": 16_384})
@@ -78,8 +78,8 @@ def efficientnet_jft(name: str) -> ConfigDict:
 def efficientnet_yfcc(method: str) -> ConfigDict:
     """EfficientNet-B7, all of ImageNet and 12.8 million images of YFCC-100M (section 5.7.14).
 
-    40 shards are reserved. The seed states neither batches nor steps, rates or the size of images:
-    they are those of table 5.8, column ImageNet, of Noisy Student and of Tan and Le 2019 (600
+    40 shards are reserved. The thesis states neither batches nor steps, rates or the size of
+    images: they are those of table 5.8, column ImageNet, of Noisy Student and of Tan and Le 2019 (600
     pixels). The supervised teacher has 350 epochs. Its predictions of the images in the folder,
     which the supervised run writes, choose these images and are what the reduced teacher reads.
     """
@@ -118,7 +118,7 @@ def smoke(config: ConfigDict) -> ConfigDict:
 
 
 def _photographs(method: str) -> ConfigDict:
-    config = ConfigDict(mpl_config.shared() | {"method": method, "row": ""})
+    config = ConfigDict(mpl_config.shared(method) | {"row": ""})
     config.experiment = "mpl_photographs"
     own = ("predictions", "top_per_class", "confidence", "repeat", "write_predictions")
     config.data = {key: config.data[key] for key in own} | {
@@ -132,10 +132,6 @@ def _photographs(method: str) -> ConfigDict:
         "workers": 16,  # threads that decode
     }
     config.model.update({"name": "resnet50", "native": True})
-    if method not in ("uda", "fixmatch", "mpl"):
-        config.augment.labelled = "strong"
-    if method == "uda":
-        config.uda.annealing = "linear"
     # A dispatch's batches are on the host at once.
     config.update({"chunk": 1, "eval_every": 5000, "checkpoint_every": 5000})
     return config

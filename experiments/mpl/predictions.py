@@ -1,7 +1,7 @@
-"""A teacher's distributions of a pool of images, in a file of their own.
+"""Files of unlabelled images: a pool of one's own, and a teacher's distributions of a pool.
 
-A run with `data.write_predictions` leaves them in its workdir: of all unlabelled images of its
-config, in their order. Another run reads the file (`data.predictions`) to choose its unlabelled
+A run with `data.write_predictions` leaves the latter in its workdir: of all unlabelled images of
+its config, in their order. Another run reads the file (`data.predictions`) to choose its unlabelled
 images (`data.top_per_class`, sections 5.3.3 and 5.7.14), or as the labels of a teacher that no
 longer takes memory (section 5.7.14): where images are read from disk, and with `stages.teacher=0`.
 """
@@ -14,10 +14,11 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Int, UInt8
 from ml_collections import ConfigDict
 
-from experiments.mpl.splits import Split, top_of_each_class
 from experiments.runner.checks import ConfigError
+from mpl.splits import Split, top_of_each_class
 
 FILE = "predictions.npy"
 
@@ -55,51 +56,79 @@ def read(config: ConfigDict, shape: tuple[int, int]) -> np.ndarray:
     Raises:
         ConfigError: there is no such file, or it is of other images or classes.
     """
-    path = Path(config.data.predictions)
     wanted = f"a file of distributions of {shape[0]} images and {shape[1]} classes"
-    if not config.data.predictions or not path.is_file():
-        raise ConfigError("data.predictions", wanted, config.data.predictions)
-    try:
-        found: Any = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ConfigError("data.predictions", wanted, str(path)) from error
-    if not isinstance(found, np.ndarray):
-        raise ConfigError("data.predictions", wanted, f"several arrays in {path}")
-    if getattr(found, "shape", None) != shape or not np.issubdtype(found.dtype, np.floating):
-        raise ConfigError("data.predictions", wanted, f"{path}: {found.dtype}{list(found.shape)}")
+    found = _array("data.predictions", config.data.predictions, wanted)
+    if found.shape != shape or not np.issubdtype(found.dtype, np.floating):
+        raise _unlike("data.predictions", config.data.predictions, wanted, found)
     return found
 
 
 def rows(config: ConfigDict, predictions: np.ndarray) -> np.ndarray:
     """Which images of a pool `data.top_per_class`, `confidence` and `repeat` keep, int64."""
-    return top_of_each_class(
-        predictions,
-        config.data.top_per_class,
-        confidence=config.data.confidence,
-        repeat=config.data.repeat,
-    )
+    given = config.data
+    options = {"confidence": given.confidence, "repeat": given.repeat}
+    return top_of_each_class(predictions, given.top_per_class, **options)
 
 
-def targets(config: ConfigDict, whole: Split) -> np.ndarray:
-    """The distributions of the images that `chosen` keeps, float32 `[kept, classes]`.
-
-    Raises:
-        ConfigError: there is no file of predictions that fits.
-    """
-    found = read(config, (len(whole.unlabelled), whole.classes))
-    kept = rows(config, found) if config.data.top_per_class else slice(None)
-    return np.asarray(found[kept], np.float32)
-
-
-def chosen(config: ConfigDict, found: Split) -> Split:
+def chosen(config: ConfigDict, found: Split, targets: bool) -> tuple[Split, np.ndarray | None]:
     """The split with those unlabelled images alone that a teacher's predictions choose.
 
+    Args:
+        config: of `configs/mpl`.
+        found: all images.
+        targets: whether the predictions are wanted too, float32 `[kept, classes]`.
+
     Raises:
-        ConfigError: `data.top_per_class` without a file of predictions that fits, or none is kept.
+        ConfigError: no file of predictions that fits where one is needed, or no image is kept.
     """
-    if not config.data.top_per_class:
-        return found
-    kept = rows(config, read(config, (len(found.unlabelled), found.classes)))
+    if not (config.data.top_per_class or targets):
+        return found, None
+    given = read(config, (len(found.unlabelled), found.classes))
+    kept = rows(config, given) if config.data.top_per_class else np.arange(len(given))
     if not len(kept):
         raise ConfigError("data.confidence", "a bound that some image passes", 0)
-    return found._replace(unlabelled=found.unlabelled[kept], hidden=found.hidden[kept])
+    split = found._replace(unlabelled=found.unlabelled[kept], hidden=found.hidden[kept])
+    return split, np.asarray(given[kept], np.float32) if targets else None
+
+
+def pool_of(
+    wanted: str, arrays: dict[str, Any]
+) -> tuple[UInt8[np.ndarray, "N h w c"], Int[np.ndarray, " N"]] | None:
+    """What `data.pool` names: "" for None, "extra" for the extra images alone, or a .npy file.
+
+    The file holds bytes `[N, height, width, channel]` of a data set's shape, which have to fit
+    into the device's memory. CIFAR-10 was taken from TinyImages, so a pool from there may hold its
+    test images: such a file is refused.
+
+    Raises:
+        ConfigError: there is no such file, it holds something else, or some of the test images.
+    """
+    if not wanted:
+        return None
+    if wanted == "extra":
+        return arrays["extra_images"], arrays["extra_labels"]
+    shape = arrays["train_images"].shape[1:]
+    expected = f"a .npy file of uint8 [N, {', '.join(map(str, shape))}]"
+    found = _array("data.pool", wanted, expected)
+    if found.dtype != np.uint8 or found.shape[1:] != shape or not len(found):
+        raise _unlike("data.pool", wanted, expected, found)
+    tested = {image.tobytes() for image in arrays["test_images"]}
+    both = sum(image.tobytes() in tested for image in found)
+    if both:
+        raise ConfigError("data.pool", "no image of the test set", f"{both} of them in {wanted}")
+    return found, np.full(len(found), -1, np.int32)
+
+
+def _array(key: str, path: str, expected: str) -> np.ndarray:
+    """The one array of a .npy file, on disk."""
+    try:
+        found: Any = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ConfigError(key, expected, path) from error
+    if not isinstance(found, np.ndarray):
+        raise ConfigError(key, expected, f"several arrays in {path}")
+    return found
+
+
+def _unlike(key: str, path: str, expected: str, found: np.ndarray) -> ConfigError:
+    return ConfigError(key, expected, f"{path}: {found.dtype}{list(found.shape)}")

@@ -1,16 +1,16 @@
 """Learners that follow one another in one run: a teacher, its student, the student's finetuning.
 
-The state holds every stage's own state from the start, so that its shape never changes, and the
-distributions that a finished stage gave to the unlabelled examples. Batches tell the rows they were
-drawn from (`rows`), by which a stage looks its targets up; or a stage makes what its learner reads
-of a batch itself (`Stage.view`), and no targets are kept.
+The state holds every stage's own state from the start, so that its shape never changes, and what
+stages look up in it: the distributions that a finished stage gave to the unlabelled examples, or
+the data set of a seed. Batches tell the rows they were drawn from (`rows`), by which a stage looks
+its targets up; or a stage makes what its learner reads of a batch itself (`Stage.view`).
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import flax.struct
 import jax
@@ -18,9 +18,20 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from experiments.runner.experiment import Phase
-from nco.policy_gradient import Learner, Metrics
 
 PyTree = Any
+
+
+class Learner(Protocol):
+    """The part of `nco.policy_gradient.Learner` that a stage needs."""
+
+    @property
+    def init(self) -> Callable[[Array], PyTree]:
+        """`(key) -> state`."""
+
+    @property
+    def update(self) -> Callable[[PyTree, PyTree], tuple[PyTree, dict[str, Array]]]:
+        """`(state, batch) -> (state, metrics)`."""
 
 
 @flax.struct.dataclass
@@ -28,11 +39,10 @@ class State:
     """All stages.
 
     Attributes:
-        step: int32 scalar, updates of all stages.
-        key: of the run.
-        stages: each stage's own state.
-        targets: float32 `[unlabelled, classes]`, a finished stage's distributions; zeros before;
-            `()` where none are kept.
+      step: int32 scalar, updates of all stages.
+      key: of the run.
+      stages: each stage's own state.
+      targets: what stages look up; `()` where they look nothing up.
     """
 
     step: Array
@@ -45,14 +55,14 @@ class Stage(NamedTuple):
     """One learner and its place in a run.
 
     Attributes:
-        name: of the phase.
-        learner: its `Learner`.
-        steps: how many.
-        batch: traced `(data, key, step) -> batch`, a dict with `rows`; or host
-            `(seed, step) -> batch`.
-        enter: `(State) -> State` before its first update, or `None`.
-        view: traced `(State, batch) -> batch` of the learner; `None` looks `targets` up at `rows`.
-        like: shapes of a host batch (`Phase.like`).
+      name: of the phase.
+      learner: its `Learner`.
+      steps: how many.
+      batch: traced `(data, key, step) -> batch`, a dict with `rows`; or host
+        `(seed, step) -> batch`.
+      enter: `(State) -> State` before its first update, or `None`.
+      view: traced `(State, batch) -> batch` of the learner; `None` looks `targets` up at `rows`.
+      like: shapes of a host batch (`Phase.like`).
     """
 
     name: str
@@ -64,17 +74,17 @@ class Stage(NamedTuple):
     like: PyTree = None
 
 
-def init(stages: Sequence[Stage], targets: tuple[int, int] | None, key: Array) -> State:
-    """The state before the first update; stage i starts from its own part of the key."""
-    return State(
-        step=jnp.zeros((), jnp.int32),
-        key=key,
-        stages=tuple(
-            stage.learner.init(jax.random.fold_in(key, 10 + index))
-            for index, stage in enumerate(stages)
-        ),
-        targets=() if targets is None else jnp.zeros(targets),
-    )
+def init(stages: Sequence[Stage], targets: Callable[[Array], PyTree] | None, key: Array) -> State:
+    """The state before the first update; stage i starts from its own part of the key.
+
+    Args:
+      stages: in their order.
+      targets: `(key) -> State.targets`; `None` for `()`.
+      key: of the run.
+    """
+    parts = [stage.learner.init(jax.random.fold_in(key, 10 + i)) for i, stage in enumerate(stages)]
+    kept = () if targets is None else targets(key)
+    return State(jnp.zeros((), jnp.int32), key, tuple(parts), kept)
 
 
 def phases(stages: Sequence[Stage], data: PyTree) -> tuple[Phase, ...]:
@@ -93,23 +103,6 @@ def phases(stages: Sequence[Stage], data: PyTree) -> tuple[Phase, ...]:
     )
 
 
-def _with_targets(state: State, batch: dict[str, Any]) -> dict[str, Any]:
-    batch = dict(batch)
-    batch["targets"] = state.targets[batch.pop("rows")]
-    return batch
-
-
-def _update(
-    index: int, learner: Learner, view: Callable[[State, PyTree], PyTree]
-) -> Callable[[State, PyTree], tuple[State, Metrics]]:
-    def update(state: State, batch: PyTree) -> tuple[State, Metrics]:
-        inner, metrics = learner.update(state.stages[index], view(state, batch))
-        inside = (*state.stages[:index], inner, *state.stages[index + 1 :])
-        return dataclasses.replace(state, step=state.step + 1, stages=inside), metrics
-
-    return update
-
-
 def active(stages: Sequence[Stage], step: int) -> int:
     """The stage that made the last of `step` updates."""
     done = 0
@@ -118,3 +111,20 @@ def active(stages: Sequence[Stage], step: int) -> int:
         if step <= done:
             return index
     return len(stages) - 1
+
+
+def _with_targets(state: State, batch: dict[str, Any]) -> dict[str, Any]:
+    batch = dict(batch)
+    batch["targets"] = state.targets[batch.pop("rows")]
+    return batch
+
+
+def _update(
+    index: int, learner: Learner, view: Callable[[State, PyTree], PyTree]
+) -> Callable[[State, PyTree], tuple[State, dict[str, Array]]]:
+    def update(state: State, batch: PyTree) -> tuple[State, dict[str, Array]]:
+        inner, metrics = learner.update(state.stages[index], view(state, batch))
+        inside = (*state.stages[:index], inner, *state.stages[index + 1 :])
+        return dataclasses.replace(state, step=state.step + 1, stages=inside), metrics
+
+    return update

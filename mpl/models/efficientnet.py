@@ -42,7 +42,7 @@ SCALES = MappingProxyType(
         "b5": Scale(1.6, 2.2, 456, 0.4),
         "b6": Scale(1.8, 2.6, 528, 0.5),
         "b7": Scale(2.0, 3.1, 600, 0.5),
-        # 512 pixels in the seed, so that 16 cores share an image's width; Noisy Student has 475.
+        # 512 pixels in the thesis, so that 16 cores share an image's width; Noisy Student has 475.
         "l2": Scale(4.3, 5.3, 512, 0.5),
         "b6-wide": Scale(5.0, 2.6, 512, 0.5),
     }
@@ -138,7 +138,7 @@ class EfficientNet(_Layers):
     """Mobile inverted bottlenecks with squeeze and excitation, swish and stochastic depth.
 
     Attributes:
-        decay: of batch normalization's averages (0.99 in the seed and the published networks).
+        decay: of batch normalization's averages (0.99 in the thesis and the published networks).
         dtype: of the convolutions; parameters, averages and logits stay float32.
         native: leave the gradients of convolutions to the compiler: for accelerators, where they
             need less memory than those of `mpl.models.convolution`.

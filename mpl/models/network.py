@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 PyTree = Any
@@ -57,6 +58,33 @@ def network(module: nn.Module, shape: tuple[int, ...]) -> Network:
         return logits.astype(jnp.float32), changed.get("batch_stats", stats)
 
     return Network(init, apply)
+
+
+def predictor(
+    network: Network, prepare: Callable[[Array], Array] = jnp.asarray, *, at_once: int = 256
+) -> Callable[[PyTree, PyTree, np.ndarray], np.ndarray]:
+    """`(params, stats, inputs) -> logits [N, K]` on the host, of any number of inputs.
+
+    Args:
+        network: which predicts, as in evaluation.
+        prepare: traced, from given inputs to those of the network.
+        at_once: how many inputs go through it in one call.
+    """
+
+    @jax.jit
+    def some(params: PyTree, stats: PyTree, inputs: Array) -> Array:
+        return network.apply(params, stats, prepare(inputs), train=False)[0]
+
+    def predict(params: PyTree, stats: PyTree, inputs: np.ndarray) -> np.ndarray:
+        missing = -len(inputs) % at_once
+        padded = np.concatenate([inputs, np.repeat(inputs[:1], missing, axis=0)])
+        parts = [
+            np.asarray(some(params, stats, padded[start : start + at_once]))
+            for start in range(0, len(padded), at_once)
+        ]
+        return np.concatenate(parts)[: len(inputs)]
+
+    return predict
 
 
 def count(network: Network) -> int:

@@ -49,9 +49,9 @@ class Perceptron(nn.Module):
 
 
 def two_moon(scale: float = 0.1) -> Network:
-    """The seed's network of TwoMoon: two hidden layers of 8 sigmoids, U[-0.1, 0.1] (5.3.1).
+    """The thesis's network of TwoMoon: two hidden layers of 8 sigmoids, U[-0.1, 0.1] (5.3.1).
 
-    Whether biases start from the same interval the seed does not say; here they do.
+    Whether biases start from the same interval the thesis does not say; here they do.
     """
     return network(Perceptron((8, 8), 2, nn.sigmoid, scale), (2,))
 
@@ -59,7 +59,7 @@ def two_moon(scale: float = 0.1) -> Network:
 def reduced_teacher(classes: int, width: int = 128) -> Network:
     """A perceptron of 5 layers that reads a large teacher's distribution (5.7.14).
 
-    Five layers of weights: four hidden ones of `width` units with ReLU, and the logits. The seed
+    Five layers of weights: four hidden ones of `width` units with ReLU, and the logits. The thesis
     has 128 units for CIFAR-10 and SVHN and 512 for ImageNet.
     """
     return network(Perceptron((width,) * 4, classes), (classes,))

@@ -19,7 +19,7 @@ class ResNet(nn.Module):
         blocks: in each of the four stages.
         classes: K.
         dropout: rate before the logits.
-        decay: of batch normalization's averages (0.99 in the seed).
+        decay: of batch normalization's averages (0.99 in the thesis).
         base: channels of the first stage's 3x3 convolutions.
         dtype: of the convolutions; parameters, averages and logits stay float32.
         native: leave the gradients of convolutions to the compiler: for accelerators, where they

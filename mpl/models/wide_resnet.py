@@ -19,8 +19,8 @@ class WideResNet(nn.Module):
         depth: 6 n + 4, for n blocks a group.
         width: k.
         classes: K.
-        dropout: rate before the logits (the seed's "dropout rate"; it does not say where).
-        decay: of batch normalization's averages (0.99 in the seed).
+        dropout: rate before the logits (the thesis's "dropout rate"; it does not say where).
+        decay: of batch normalization's averages (0.99 in the thesis).
         base: channels before widening, 16; fewer make a network for a laptop.
     """
 

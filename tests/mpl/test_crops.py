@@ -1,9 +1,9 @@
-"""Folders of photographs, parts of sequences, and the crops of training and evaluation."""
+"""The crops of training and evaluation: squares from photographs of any size."""
 
 import numpy as np
 import pytest
 
-from experiments.data import photographs
+from mpl import crops
 
 pytest.importorskip("PIL")
 
@@ -13,24 +13,8 @@ def gradient(height, width):
     return np.stack([rows, columns, 0 * rows], axis=-1).astype(np.uint8)
 
 
-def test_a_folder_is_read_in_the_order_of_its_paths(tmp_path):
-    from PIL import Image
-
-    (tmp_path / "b").mkdir()
-    for name, grey in (("b/one.png", 3), ("a.JPG", 2), ("c.jpeg", 200)):
-        place = tmp_path / name
-        Image.new("L", (5, 4), grey).save(place)
-    (tmp_path / "notes.txt").write_text("no image")
-    found = photographs.Folder(tmp_path)
-    assert len(found) == 3
-    assert [int(found[i]["image"].mean()) for i in range(3)] == [2, 3, 200]
-    assert found[0]["image"].shape == (4, 5, 3)
-    with pytest.raises(FileNotFoundError, match=r"expected a folder with \.jpg"):
-        photographs.Folder(tmp_path / "absent")
-
-
 def test_the_middle_is_seven_eighths_of_the_shorter_side():
-    found = photographs.center_crop(gradient(80, 160), 70)
+    found = crops.center_crop(gradient(80, 160), 70)
     assert found.shape == (70, 70, 3)
     # Rows 5 to 74 of 80, columns 45 to 114 of 160, as they are.
     np.testing.assert_array_equal(found, gradient(80, 160)[5:75, 45:115])
@@ -38,7 +22,7 @@ def test_the_middle_is_seven_eighths_of_the_shorter_side():
 
 def test_random_crops_are_squares_from_inside_and_repeat_with_their_key():
     image = gradient(160, 160)
-    crops = [photographs.random_crop(image, 32, np.random.default_rng(seed)) for seed in range(200)]
+    crops = [crops.random_crop(image, 32, np.random.default_rng(seed)) for seed in range(200)]
     assert all(crop.shape == (32, 32, 3) and crop.dtype == np.uint8 for crop in crops)
     spans = [
         (int(crop[..., 0].max()) - int(crop[..., 0].min()) + 1)
@@ -50,12 +34,12 @@ def test_random_crops_are_squares_from_inside_and_repeat_with_their_key():
     assert 0.8 < parts.max() <= 1.0
     mirrored = np.mean([crop[0, 0, 1] > crop[0, -1, 1] for crop in crops])
     assert 0.35 < mirrored < 0.65
-    again = photographs.random_crop(image, 32, np.random.default_rng(7))
+    again = crops.random_crop(image, 32, np.random.default_rng(7))
     np.testing.assert_array_equal(again, crops[7])
 
 
 def test_a_narrow_image_gives_its_middle():
     image = gradient(3, 250)
-    found = photographs.random_crop(image, 8, np.random.default_rng(0))
+    found = crops.random_crop(image, 8, np.random.default_rng(0))
     assert found.shape == (8, 8, 3)
     assert 100 < found[..., 1].mean() < 150

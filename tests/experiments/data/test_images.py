@@ -220,3 +220,19 @@ def test_mocked_extra_images_of_svhn(tmp_path):
     with tfds.testing.mock_data(num_examples=5):
         loaded = images.load_svhn(tmp_path, extra=True)
     assert loaded["extra_images"].shape == (5, 32, 32, 3)
+
+
+def test_a_folder_is_read_in_the_order_of_its_paths(tmp_path):
+    from PIL import Image
+
+    (tmp_path / "b").mkdir()
+    for name, grey in (("b/one.png", 3), ("a.JPG", 2), ("c.jpeg", 200)):
+        place = tmp_path / name
+        Image.new("L", (5, 4), grey).save(place)
+    (tmp_path / "notes.txt").write_text("no image")
+    found = images.Folder(tmp_path)
+    assert len(found) == 3
+    assert [int(found[i]["image"].mean()) for i in range(3)] == [2, 3, 200]
+    assert found[0]["image"].shape == (4, 5, 3)
+    with pytest.raises(FileNotFoundError, match=r"expected a folder with \.jpg"):
+        images.Folder(tmp_path / "absent")
