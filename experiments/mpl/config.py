@@ -121,29 +121,6 @@ def make(method: str, arg: str) -> ConfigDict:
     return config
 
 
-def efficientnet_b0(dataset: str, method: str) -> ConfigDict:
-    """EfficientNet-B0 with nearly all labels and images from elsewhere (section 5.7.14).
-
-    The thesis reserves 4,000 images of CIFAR-10 and 7,300 of SVHN, labels the others, and lets a
-    supervised network choose 50,000 and 35,000 unlabelled ones a class. It says "about 45,000" and
-    "65,000" labelled, where 46,000 and 65,957 are left. It states neither rates nor steps nor the
-    size of images: they are those of tables 5.6 and 5.8, and the data's own 32 pixels.
-    """
-    config = make(method, f"{dataset},paper")
-    config.model.update({"name": "efficientnet-b0", "reduced": 128})
-    labelled, reserved = {"cifar10": (46_000, 4000), "svhn": (65_957, 7300)}[dataset]
-    config.data.update({"labelled": labelled, "reserved": reserved, "extra": False})
-    config.data.pool = "extra" if dataset == "svhn" else "runs/pool.npy"
-    if method == "supervised":
-        config.data.write_predictions = True
-        return config
-    config.data.predictions = f"runs/b0_{dataset}/predictions.npy"
-    config.data.top_per_class = {"cifar10": 50_000, "svhn": 35_000}[dataset]
-    config.steps -= config.stages.teacher
-    config.stages.teacher = 0
-    return config
-
-
 def shared(method: str) -> dict[str, Any]:
     """Every field, with a value that a data set may replace."""
     return {

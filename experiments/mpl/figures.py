@@ -1,135 +1,156 @@
-"""Figures 5.3 to 5.5 of Pham 2021, from recorded runs and results.
+"""Pictures of the tables of `experiments.mpl.tables`: figures 5.2 to 5.5 of Pham 2021.
 
-    python -m experiments.mpl.figures training --runs runs/mpl/digits
-    python -m experiments.mpl.figures components
-    python -m experiments.mpl.figures labels
-
-training: how often a supervised network, a teacher and its student agree with the labels they learn
-from, and the student's feedback h, over the updates (figure 5.4), from the folders of the runs
-`supervised` and `mpl_uda` that `experiments.mpl.tables ssl` makes; components: what each part adds
-(5.3); labels: with more labels (5.5), from `experiments/results/mpl/`. Pictures go there too.
+Each is drawn of what there is: rows of a table, or the folders of finished runs; nothing, where
+there is not enough.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import jax
 import numpy as np
+from ml_collections import ConfigDict
 
-from experiments.mpl.tables import FRACTIONS, PRINTED
-from experiments.nco.tables import Parser
-from experiments.report import curves, figures
-from experiments.report import table as results_table
-from experiments.report.curves import Curve, Group, ReportError
-from experiments.report.rows import Row, TableError
+from experiments.mpl import moons as glue
+from experiments.report import figures
+from experiments.report.curves import Curve, Group, curve, read_run
+from experiments.report.rows import Row
+from experiments.report.sweep import Workdirs
+from experiments.runner import pretrained
+from experiments.runner.workdir import read_config
+from mpl.models import perceptron
+from mpl.models.network import predictor
+from mpl.moons import Moons
 
-# Panel, line, run, metric: a student's "training accuracy" is its agreement with its teacher.
+# Panel, line, cell, metric: a student's "training accuracy" is its agreement with its teacher.
 LINES = (
     ("training accuracy", "supervised", "supervised", "accuracy"),
     ("training accuracy", "teacher", "mpl_uda", "teacher_accuracy"),
     ("training accuracy", "student", "mpl_uda", "student_accuracy"),
     ("h", "student", "mpl_uda", "h"),
 )
-METHODS = ("supervised", "randaugment", "mpl")
+PANELS = ("supervised", "pseudo_labels", "mpl", "laplacian_svm")
 
 
-def training(runs: Path, out: Path) -> None:
-    """Draws figure 5.4 and the feedback over the updates.
-
-    Raises:
-        ReportError: a run is missing, or has not recorded a metric.
-    """
+def training(rows: Sequence[Row], workdirs: Workdirs, folder: Path) -> list[Path]:
+    """How often networks agree with the labels that they learn from, and h (figure 5.4)."""
+    del rows
+    if not {"supervised", "mpl_uda"} <= set(workdirs):
+        return []
     panels: dict[str, dict[str, Curve]] = {}
     for panel, line, name, metric in LINES:
-        run = curves.read_run(runs / name)
-        found = curves.curve(Group(name, (run,)), "train", metric, points=100)
-        if found is None:
-            raise ReportError(f"{runs / name}: expected the metric {metric}, found none")
-        panels.setdefault(panel, {})[line] = found
-    figures.learning_curves(out, panels, title="Meta Pseudo Labels in training")
+        found = curve(Group(name, (read_run(workdirs[name]),)), "train", metric, points=100)
+        if found is not None:
+            panels.setdefault(panel, {})[line] = found
+    path = folder / "training.png"
+    figures.learning_curves(path, panels, title="Meta Pseudo Labels in training")
+    return [path]
 
 
-def read(table: str, wanted: Sequence[str]) -> dict[str, Row]:
-    """Rows of `results/mpl/TABLE.json` by name.
-
-    Raises:
-        TableError: one is not there.
-    """
-    path = results_table.table_path(f"mpl/{table}")
-    rows = {row["name"]: row for row in results_table.read_table(path).rows}
-    if missing := [name for name in wanted if name not in rows]:
-        raise TableError(
-            f"mpl/{table}: expected rows {missing}; run experiments.mpl.tables {table}"
-        )
-    return {name: rows[name] for name in wanted}
-
-
-def components(out: Path) -> None:
-    """Draws figure 5.3: accuracy after each component, as bars with their intervals."""
-    rows = read("components", list(PRINTED["components"]))
+def components(rows: Sequence[Row], workdirs: Workdirs, folder: Path) -> list[Path]:
+    """Accuracy after each component, as bars with their intervals (figure 5.3)."""
+    del workdirs
     plt = figures.pyplot()
     with plt.rc_context(figures.STYLE):
-        figure, axis = plt.subplots(figsize=(6.4, 3.2))
-        values = np.array([row["value"] for row in rows.values()])
-        ends = [[row["value"] - row["low"], row["high"] - row["value"]] for row in rows.values()]
-        axis.barh(list(rows), values, xerr=np.array(ends).T, color=figures.PALETTE[0], height=0.6)
-        axis.set_xlim(max(0.0, min(row["low"] for row in rows.values()) - 3.0), None)
+        figure, axis = plt.subplots(figsize=(6.4, 0.9 + 0.33 * len(rows)))
+        ends = [[row["value"] - row["low"], row["high"] - row["value"]] for row in rows]
+        names, values = [row["name"] for row in rows], [row["value"] for row in rows]
+        axis.barh(names, values, xerr=np.array(ends).T, color=figures.PALETTE[0], height=0.6)
+        axis.set_xlim(max(0.0, min(row["low"] for row in rows) - 3.0), None)
         axis.invert_yaxis()
         axis.grid(visible=True, axis="x")
         axis.grid(visible=False, axis="y")
         axis.set_xlabel("accuracy (%)")
-        axis.set_title(f"What each component adds, n = {next(iter(rows.values()))['n']} seeds")
-        figure.savefig(out)
+        seeds = " or ".join(str(n) for n in sorted({row["n"] for row in rows}))
+        axis.set_title(f"What each component adds, n = {seeds} seeds")
+        figure.savefig(folder / "components.png")
         plt.close(figure)
+    return [folder / "components.png"]
 
 
-def labels(out: Path) -> None:
-    """Draws figure 5.5: accuracy against the share of labelled images."""
+def labels(rows: Sequence[Row], workdirs: Workdirs, folder: Path) -> list[Path]:
+    """Accuracy against the share of labelled images, of rows METHOD-PERCENT (figure 5.5)."""
+    del workdirs
+    lines: dict[str, dict[int, Row]] = {}
+    for row in rows:
+        method, _, share = row["name"].rpartition("-")
+        lines.setdefault(method, {})[int(share)] = row
     plt = figures.pyplot()
     with plt.rc_context(figures.STYLE):
         figure, axis = plt.subplots(figsize=(5.2, 3.2))
-        for method, colour in zip(METHODS, figures.PALETTE, strict=False):
-            rows = list(read("labels", [f"{method}-{share}" for share in FRACTIONS]).values())
-            low, high = ([row[end] for row in rows] for end in ("low", "high"))
-            axis.fill_between(FRACTIONS, low, high, color=colour, alpha=0.18, lw=0)
-            axis.plot(FRACTIONS, [row["value"] for row in rows], "o-", color=colour, label=method)
+        for (method, line), colour in zip(lines.items(), figures.PALETTE, strict=False):
+            shares = sorted(line)
+            low, value, high = (
+                [line[share][field] for share in shares] for field in ("low", "value", "high")
+            )
+            axis.fill_between(shares, low, high, color=colour, alpha=0.18, lw=0)
+            axis.plot(shares, value, "o-", color=colour, label=method)
         axis.set_xlabel("labelled images (%)")
         axis.set_ylabel("accuracy (%)")
         axis.legend()
-        figure.savefig(out)
+        figure.savefig(folder / "labels.png")
         plt.close(figure)
+    return [folder / "labels.png"]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns the exit code."""
-    parser = Parser(
-        prog="python -m experiments.mpl.figures",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("figure", choices=("training", "components", "labels"), help="which")
-    parser.add_argument("--runs", type=Path, metavar="DIR", help="of training (runs/mpl/digits)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="the picture")
-    flags = parser.parse_args(arguments)
-    if flags.runs is not None and flags.figure != "training":
-        parser.error(f"--runs: {flags.figure} is drawn from results/, not from runs")
-    out = flags.out or results_table.RESULTS / "mpl" / f"{flags.figure}.png"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        if flags.figure == "training":
-            training(flags.runs or Path("runs/mpl/digits"), out)
-        else:
-            {"components": components, "labels": labels}[flags.figure](out)
-    except (ReportError, TableError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"wrote {out}")
-    return 0
+def two_moon(rows: Sequence[Row], workdirs: Workdirs, folder: Path) -> list[Path]:
+    """Decision regions of methods on a data set, moons drawn apart and interlocked (figure 5.2)."""
+    del rows
+    made = []
+    for prefix, name in (("", "two_moon"), ("interlocked-", "two_moon_interlocked")):
+        cells = {each: workdirs[prefix + each] for each in PANELS if prefix + each in workdirs}
+        networks = {method: path for method, path in cells.items() if method != glue.SVM}
+        if not networks:
+            continue
+        config = ConfigDict(read_config(next(iter(networks.values()))))
+        seed = config.seed + typical({key: glue.accuracies(path) for key, path in networks.items()})
+        given = glue.data_set(config, jax.random.key(seed))
+        panels = {method: _classes(path, seed) for method, path in networks.items()}
+        if glue.SVM in cells:
+            panels[glue.SVM] = glue.svm(given)
+        made.append(_regions(folder / f"{name}.png", given, panels))
+    return made
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def typical(right: Mapping[str, np.ndarray]) -> int:
+    """The first data set on which MPL succeeds and the baselines do not; 0 if there is none."""
+    if not {"mpl", "supervised", "pseudo_labels"} <= set(right):
+        return 0
+    bad = (right["supervised"] < glue.RIGHT) & (right["pseudo_labels"] < glue.RIGHT)
+    return int(np.argmax((right["mpl"] >= glue.RIGHT) & bad))
+
+
+def _classes(workdir: Path, seed: int) -> Callable[[np.ndarray], np.ndarray]:
+    """The network that a run found on a data set, as a function from points to classes."""
+    own = workdir / f"seed_{seed}"
+    params = pretrained.load(own if own.exists() else workdir).params
+    predict = predictor(perceptron.two_moon())
+    return lambda points: np.argmax(predict(params, {}, points), axis=-1)
+
+
+def _regions(
+    path: Path, given: Moons, panels: Mapping[str, Callable[[np.ndarray], np.ndarray]]
+) -> Path:
+    plt = figures.pyplot()
+    points, labels, shown = (np.asarray(part) for part in given)
+    low, high = points.min(0) - 0.3, points.max(0) + 0.3
+    across, up = np.meshgrid(*(np.linspace(low[axis], high[axis], 201) for axis in (0, 1)))
+    grid = np.stack([across.ravel(), up.ravel()], axis=-1).astype(np.float32)
+    figure, axes = plt.subplots(1, len(panels), figsize=(3.0 * len(panels), 3.2), squeeze=False)
+    colours = np.array(["#4477aa", "#ee6677"])
+    for axis, (name, classes) in zip(axes[0], panels.items(), strict=True):
+        regions = np.asarray(classes(grid)).reshape(across.shape)
+        axis.contourf(across, up, regions, levels=[-0.5, 0.5, 1.5], colors=colours, alpha=0.25)
+        axis.scatter(*points.T, s=1.5, c=colours[labels], linewidths=0)
+        stars = {"s": 90, "marker": "*", "edgecolors": "black"}
+        axis.scatter(*points[shown].T, c=colours[labels[shown]], **stars)
+        right = glue.accuracy(classes(points), given)
+        axis.set_title(f"{name.replace('_', ' ')}: {100 * right:.1f}%")
+        axis.set_xticks([])
+        axis.set_yticks([])
+    figure.tight_layout()
+    figure.savefig(path)
+    plt.close(figure)
+    return path

@@ -101,7 +101,7 @@ def load(config: ConfigDict) -> Split:
         raise ConfigError("data.labelled", there, given.labelled) from error
 
 
-def as_bytes(images: np.ndarray, top: int) -> UInt8[np.ndarray, "..."]:
+def as_bytes(images: np.ndarray, top: int) -> UInt8[np.ndarray, ...]:
     """Images whose largest value is `top`, in 0 to 255."""
     if top == 255:
         return images

@@ -39,7 +39,7 @@ PyTree = Any
 
 
 class Images(NamedTuple):
-    """What the learners need to know of a data set: height, width and channels; how many classes."""
+    """What the learners need to know of a data set: height, width, channels; number of classes."""
 
     shape: tuple[int, int, int]
     classes: int

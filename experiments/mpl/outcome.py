@@ -1,4 +1,4 @@
-"""What runs of `configs/mpl` have in common: an `Experiment`, its evaluation and its result rows."""
+"""What runs of `configs/mpl` have in common: evaluation, result rows, and so the `Experiment`."""
 
 from __future__ import annotations
 

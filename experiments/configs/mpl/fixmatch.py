@@ -4,11 +4,11 @@ Command: python -m experiments.run --config=mpl/fixmatch:digits,cpu --workdir=ru
 Expected time: 1 min a seed on one core that other work shared. Expected number: accuracy
 91.5 in percent on the 297 test digits, the mean of 5 seeds (`experiments/results/mpl`).
 
-The seed only quotes its result; it has the settings of UDA here, FixMatch's own threshold 0.95, and
-its average of the parameters.
+The thesis only quotes its result; it has the settings of UDA here, FixMatch's own threshold 0.95,
+and its average of the parameters.
 
 Sizes: digits (50 labels), fashion_mnist (1,000), cifar10 (4,000), svhn (1,000). Presets: `paper`
-(WideResNet-28-2 and the seed's numbers), `cpu` (WideResNet-10), `smoke` (seconds).
+(WideResNet-28-2 and the thesis's numbers), `cpu` (WideResNet-10), `smoke` (seconds).
 """
 
 from ml_collections import ConfigDict

@@ -6,12 +6,13 @@ Expected time: 90 s a seed on one core that other work shared. Expected number: 
 
 A teacher with UDA's losses learns from its student's feedback; the student learns from the
 teacher's labels alone and is finetuned on labelled images at the end. `--config.meta.teacher` is
-uda, supervised or none; `--config.meta.feedback` is cosine (the seed's), dot, difference, per_label
-or exact; `--config.data.same=true --config.augment.num_ops=0 --config.meta.teacher=supervised` is
-the regularisation of table 5.9.
+uda, supervised, mixup, pseudo_labels or none; `--config.meta.feedback` is cosine (the thesis's),
+dot, difference, per_label or exact, or none: a control, whose teacher hears nothing of its student.
+`--config.data.same=true --config.augment.num_ops=0 --config.meta.teacher=supervised` is the
+regularisation of table 5.9.
 
 Sizes: digits (50 labels), fashion_mnist (1,000), cifar10 (4,000), svhn (1,000). Presets: `paper`
-(WideResNet-28-2 and the seed's numbers), `cpu` (WideResNet-10), `smoke` (seconds).
+(WideResNet-28-2 and the thesis's numbers), `cpu` (WideResNet-10), `smoke` (seconds).
 """
 
 from ml_collections import ConfigDict

@@ -9,7 +9,7 @@ finetuning. All but the fixed teacher is as in `mpl/reduced`, whose control this
 itself also learns from labelled images along the way (Xie et al. 2020b).
 
 Sizes: digits (50 labels), fashion_mnist (1,000), cifar10 (4,000), svhn (1,000). Presets: `paper`
-(WideResNet-28-2 and the seed's numbers), `cpu` (WideResNet-10), `smoke` (seconds).
+(WideResNet-28-2 and the thesis's numbers), `cpu` (WideResNet-10), `smoke` (seconds).
 """
 
 from ml_collections import ConfigDict

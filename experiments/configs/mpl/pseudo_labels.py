@@ -8,7 +8,7 @@ Two stages: the teacher on labelled images, then a new network on these and on i
 the teacher is sure of.
 
 Sizes: digits (50 labels), fashion_mnist (1,000), cifar10 (4,000), svhn (1,000). Presets: `paper`
-(WideResNet-28-2 and the seed's numbers), `cpu` (WideResNet-10), `smoke` (seconds).
+(WideResNet-28-2 and the thesis's numbers), `cpu` (WideResNet-10), `smoke` (seconds).
 """
 
 from ml_collections import ConfigDict

@@ -9,7 +9,7 @@ teacher that adapts them by feedback; finetuning. `paper` has the settings of CI
 5.11's own problem is `mpl/efficientnet_b0`.
 
 Sizes: digits (50 labels), fashion_mnist (1,000), cifar10 (4,000), svhn (1,000). Presets: `paper`
-(WideResNet-28-2 and the seed's numbers), `cpu` (WideResNet-10), `smoke` (seconds).
+(WideResNet-28-2 and the thesis's numbers), `cpu` (WideResNet-10), `smoke` (seconds).
 """
 
 from ml_collections import ConfigDict

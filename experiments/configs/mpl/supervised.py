@@ -8,7 +8,7 @@ RandAugment on the labelled images; `--config.method=mixup`, `--config.smoothing
 `--config.augment.labelled=weak` are its variants, `--config.data.all_labels=true` the headroom.
 
 Sizes: digits (50 labels), fashion_mnist (1,000), cifar10 (4,000), svhn (1,000). Presets: `paper`
-(WideResNet-28-2 and the seed's numbers), `cpu` (WideResNet-10), `smoke` (seconds).
+(WideResNet-28-2 and the thesis's numbers), `cpu` (WideResNet-10), `smoke` (seconds).
 """
 
 from ml_collections import ConfigDict

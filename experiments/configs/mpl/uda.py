@@ -7,7 +7,7 @@ Expected time: 30 s a seed on one core that other work shared. Expected number: 
 A supervised loss, and consistency between weakly and strongly augmented unlabelled images.
 
 Sizes: digits (50 labels), fashion_mnist (1,000), cifar10 (4,000), svhn (1,000). Presets: `paper`
-(WideResNet-28-2 and the seed's numbers), `cpu` (WideResNet-10), `smoke` (seconds).
+(WideResNet-28-2 and the thesis's numbers), `cpu` (WideResNet-10), `smoke` (seconds).
 """
 
 from ml_collections import ConfigDict
