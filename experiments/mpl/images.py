@@ -88,7 +88,8 @@ def load(config: ConfigDict) -> Split:
     """
     given = config.data
     extra = given.extra or given.pool == "extra"
-    arrays = data.load(given.name, **({"extra": True} if extra else {}))
+    options: dict[str, Any] = {"extra": True} if extra else {}
+    arrays = data.load(given.name, **options)
     top = top_value(given.name)
     for part in ("train_images", "test_images"):
         arrays[part] = as_bytes(arrays[part], top)
@@ -197,6 +198,6 @@ def row_name(config: ConfigDict) -> str:
 
 def _printed(config: ConfigDict) -> dict[str, tuple[float | None, str]]:
     """The thesis's accuracy on CIFAR-10 with 4,000 labels, of tables 5.2 and 5.10."""
-    cells = PRINTED["teachers"] | PRINTED["ssl"]
+    cells = {**PRINTED["teachers"], **PRINTED["ssl"]}
     known = cells.get(row_name(config).replace("-full", "_full"))
     return {"accuracy": (known.value, known.source)} if known else {}

@@ -30,7 +30,6 @@ from experiments.runner.checks import (
 from experiments.runner.stages import Stage, State
 from mpl import augment, baselines, meta, objectives, optimizers, teaching
 from mpl.models import efficientnet, perceptron, resnet, wide_resnet
-from mpl.models import network as networks
 from mpl.models.network import Network
 from mpl.objectives import Objective
 from nco.policy_gradient import Learner, moving_average
@@ -81,12 +80,11 @@ NO_FEEDBACK = "none"  # of `meta.feedback`: computed as "cosine", and weighed by
 NETWORKS: dict[str, Callable[..., Network]] = {
     "wide_resnet": wide_resnet.wide_resnet,
     "resnet50": resnet.resnet50,
-    "perceptron": lambda shape, classes, widths: networks.network(
-        perceptron.Perceptron(widths, classes), shape
-    ),
-} | {
-    f"efficientnet-{name}": functools.partial(efficientnet.efficientnet, name)
-    for name in efficientnet.SCALES
+    "perceptron": perceptron.perceptron,
+    **{
+        f"efficientnet-{name}": functools.partial(efficientnet.efficientnet, name)
+        for name in efficientnet.SCALES
+    },
 }
 
 _CHOICES = {
@@ -223,13 +221,14 @@ def rand_augment(config: ConfigDict) -> Callable[[Array, Array], Array]:
 def network(config: ConfigDict, found: Images, dropout: float) -> Network:
     """The network that `config.model` describes, for images of a shape and number of classes."""
     model = config.model
-    make = functools.partial(NETWORKS[model.name], found.shape, found.classes)
-    if model.name == "perceptron":
-        return make(widths=(model.width,) * model.depth)
     options: dict[str, Any] = {"dropout": dropout, "decay": model.decay}
-    if model.name == "wide_resnet":
-        return make(depth=model.depth, width=model.width, base=model.base, **options)
-    return make(dtype=jnp.dtype(model.dtype), native=model.native, **options)
+    if model.name == "perceptron":
+        options = {"widths": (model.width,) * model.depth}
+    elif model.name == "wide_resnet":
+        options |= {"depth": model.depth, "width": model.width, "base": model.base}
+    else:
+        options |= {"dtype": jnp.dtype(model.dtype), "native": model.native}
+    return NETWORKS[model.name](found.shape, found.classes, **options)
 
 
 def make_stages(

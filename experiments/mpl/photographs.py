@@ -199,11 +199,11 @@ def open_sources(config: ConfigDict) -> Sources:
             raise ConfigError("data.unlabelled", wanted, given.unlabelled) from error
     elif rest:
         pool = Part(train, shards(given.labelled_shards, rest))
-    probabilities, rows = None, range(len(pool))
+    probabilities = None
+    rows: Sequence[int] | np.ndarray = range(len(pool))
     if reads_targets(config) or given.top_per_class:
         probabilities = predictions.read(config, (len(pool), given.classes))
-    if given.top_per_class:
-        rows = predictions.rows(config, probabilities)
+        rows = predictions.rows(config, probabilities) if given.top_per_class else rows
     sizes = {"batch_size": len(labelled), "unlabelled_batch_size": len(rows)}
     if not config.unlabelled_batch_size:
         sizes["batch_size"] = min(sizes.values())

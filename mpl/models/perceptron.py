@@ -48,6 +48,11 @@ class Perceptron(nn.Module):
         return nn.Dense(width, kernel_init=uniform, bias_init=uniform)
 
 
+def perceptron(shape: tuple[int, ...], classes: int, widths: tuple[int, ...]) -> Network:
+    """A `Perceptron` with ReLU for inputs of any shape."""
+    return network(Perceptron(widths, classes), shape)
+
+
 def two_moon(scale: float = 0.1) -> Network:
     """The thesis's network of TwoMoon: two hidden layers of 8 sigmoids, U[-0.1, 0.1] (5.3.1).
 
@@ -62,4 +67,4 @@ def reduced_teacher(classes: int, width: int = 128) -> Network:
     Five layers of weights: four hidden ones of `width` units with ReLU, and the logits. The thesis
     has 128 units for CIFAR-10 and SVHN and 512 for ImageNet.
     """
-    return network(Perceptron((width,) * 4, classes), (classes,))
+    return perceptron((classes,), classes, (width,) * 4)

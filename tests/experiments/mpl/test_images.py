@@ -6,9 +6,8 @@ import pytest
 
 from experiments.mpl import config as mpl_config
 from experiments.mpl import images as mpl_images
-from experiments.mpl import splits as mpl_splits
-from experiments.mpl import stages as mpl_stages
 from experiments.runner import config as configs
+from experiments.runner import stages as runner_stages
 from experiments.runner.checks import ConfigError
 from experiments.runner.loop import train
 from tests.experiments.runner.short_runs import ONE, same_states, stop_after
@@ -30,63 +29,11 @@ def small(name="meta", **overrides):
     return configs.load(f"mpl/{name}:digits,smoke", list(pairs.items()))
 
 
-def _arrays(count=20, test=6):
-    images = np.arange(count, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 1), np.uint8)
-    labels = (np.arange(count) % 4).astype(np.int32)
-    return {
-        "train_images": images,
-        "train_labels": labels,
-        "test_images": images[:test],
-        "test_labels": labels[:test],
-    }
-
-
-def test_split_in_the_order_of_the_files():
-    found = mpl_splits.split(_arrays(), labelled=4, reserved=5)
-    assert found.labelled[:, 0, 0, 0].tolist() == [5, 6, 7, 8]
-    assert found.labels.tolist() == [1, 2, 3, 0]
-    assert found.unlabelled[:, 0, 0, 0].tolist() == list(range(9, 20))
-    assert found.classes == 4
-    same = mpl_splits.split(_arrays(), labelled=4, reserved=5, same=True)
-    assert np.array_equal(same.unlabelled, same.labelled)
-    whole = mpl_splits.split(_arrays(), labelled=4, reserved=5, all_labels=True)
-    assert len(whole.labelled) == 20
-    with pytest.raises(ConfigError, match=r"data\.labelled"):
-        mpl_splits.split(_arrays(), labelled=15, reserved=5)
-
-
-def test_cifar10_4k_has_the_seeds_numbers():
-    arrays = _arrays(50_000)
-    found = mpl_splits.split(arrays, labelled=4000, reserved=5000)
-    assert (len(found.labelled), len(found.unlabelled)) == (4000, 41_000)
-    assert np.array_equal(found.labels, arrays["train_labels"][5000:9000])
-
-
-def test_shards_of_imagenet():
-    first = mpl_splits.in_shards(1_281_167, 0, 102)
-    assert first[0] == 0
-    assert abs(len(first) - 128_000) < 500
-    last = mpl_splits.in_shards(1_281_167, 1004, 20)
-    assert last[-1] == 1_281_166
-    assert abs(len(last) - 25_000) < 100
-    whole = [mpl_splits.in_shards(1000, shard, 1, shards=7) for shard in range(7)]
-    assert [index for part in whole for index in part] == list(range(1000))
-    with pytest.raises(ValueError, match="count"):
-        mpl_splits.in_shards(1000, 1000, 25)
-
-
-def test_top_images_of_each_class():
-    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.45, 0.55]])
-    assert mpl_splits.top_of_each_class(probabilities, 1).tolist() == [0, 1]
-    assert mpl_splits.top_of_each_class(probabilities, 2).tolist() == [0, 1, 2, 3]
-    assert mpl_splits.top_of_each_class(probabilities, 9).tolist() == [0, 1, 2, 3]
-
-
 def test_digits_are_stretched_to_bytes():
     images = np.array([[0, 8, 16]], np.uint8)
-    assert mpl_splits.as_bytes(images, 16).tolist() == [[0, 128, 255]]
-    assert mpl_splits.top_value("digits") == 16
-    assert mpl_splits.top_value("cifar10") == 255
+    assert mpl_images.as_bytes(images, 16).tolist() == [[0, 128, 255]]
+    assert mpl_images.top_value("digits") == 16
+    assert mpl_images.top_value("cifar10") == 255
 
 
 NAMES = ("supervised", "pseudo_labels", "noisy_student", "uda", "fixmatch", "meta", "reduced")
@@ -132,8 +79,8 @@ def test_finetuning_starts_from_the_student():
 
 
 def test_stages_take_turns():
-    stages = [mpl_stages.Stage("a", None, 3, None), mpl_stages.Stage("b", None, 2, None)]
-    assert [mpl_stages.active(stages, step) for step in (0, 3, 4, 5, 9)] == [0, 0, 1, 1, 1]
+    stages = [runner_stages.Stage("a", None, 3, None), runner_stages.Stage("b", None, 2, None)]
+    assert [runner_stages.active(stages, step) for step in (0, 3, 4, 5, 9)] == [0, 0, 1, 1, 1]
 
 
 def test_a_stopped_run_ends_the_same(tmp_path):

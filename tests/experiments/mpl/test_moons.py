@@ -1,107 +1,105 @@
-"""TwoMoon: the data, the Laplacian SVM, the methods side by side, the rows and the picture."""
-
-import functools
+"""TwoMoon through the runner: seeds with data sets of their own, the methods, rows and pictures."""
 
 import jax
 import numpy as np
 import pytest
 
-from experiments.mpl import laplacian_svm
-from experiments.mpl import moons as mpl_moons
-from experiments.mpl.moons import METHODS, Setting
-from experiments.report import table as results_table
-from experiments.report.interval import rate_interval
+from experiments.mpl import figures as mpl_figures
+from experiments.mpl import moons as glue
+from experiments.mpl.tables import TABLES
+from experiments.run import build
+from experiments.runner import config as configs
+from experiments.runner import search_loop
+from experiments.runner.checks import ConfigError
+from experiments.runner.loop import train
+from mpl.moons import Moons
+from mpl.teaching import learned
+from tests.experiments.runner.short_runs import ONE
 
-QUICK = Setting(steps=60, batch=16)
+pytest.importorskip("sklearn")
 
-
-def test_moons_are_drawn_apart_and_three_of_each_are_labelled():
-    near, far = (mpl_moons.moons(3, Setting(noise=0.05, separation=gap)) for gap in (0.0, 1.0))
-    assert np.bincount(near.labels).tolist() == [1000, 1000]
-    assert near.labels[near.labelled].tolist() == [0, 0, 0, 1, 1, 1]
-    moved = far.points - near.points
-    np.testing.assert_allclose(moved[near.labels == 0], [[0.0, 0.5]] * 1000, atol=1e-6)
-    np.testing.assert_allclose(moved[near.labels == 1], [[0.0, -0.5]] * 1000, atol=1e-6)
-    np.testing.assert_allclose(far.points.mean(0), [0.0, 0.0], atol=0.02)
-    # A straight line tells them apart only when they are far.
-    upper, lower = far.points[far.labels == 0, 1], far.points[far.labels == 1, 1]
-    assert upper.min() > lower.max()
+QUICK = {"steps": 60, "chunk": 20, "eval_every": 60, "checkpoint_every": 60, "each": 100, "seed": 5}
+LONG = {"chunk": 500, "eval_every": 1500, "checkpoint_every": 1500, "scale": 1.0}
+LONG |= {"learning_rate": 1.0, "num_seeds": 1, "steps": 1500}
 
 
-def test_laplacian_svm_finds_moons_that_no_line_separates():
-    given = mpl_moons.moons(0, Setting(noise=0.05, separation=0.0))
-    some = np.concatenate([given.labelled, np.setdiff1d(np.arange(0, 2000, 3), given.labelled)])
-    points, labels = given.points[some], given.labels[some]
-    first = np.arange(6)
-    machine = laplacian_svm.laplacian_svm(points, first, labels[first])
-    assert np.mean((machine(points) > 0) == labels) > 0.99
-    # Without the graph it is an ordinary machine of six points, which does not find them.
-    plain = laplacian_svm.laplacian_svm(points, first, labels[first], intrinsic=0.0)
-    assert np.mean((plain(points) > 0) == labels) < 0.97
-    with pytest.raises(ValueError, match="labels"):
-        laplacian_svm.laplacian_svm(points, first[:3], labels[first[:3]])
+def configured(size, **changes):
+    pairs = [(key.replace("__", "."), str(value)) for key, value in changes.items()]
+    return configs.load(f"mpl/moons:{size},smoke", pairs)
 
 
-def test_a_machine_without_a_graph_is_scikit_learns():
-    from sklearn.svm import SVC
+def trained(config, workdir):
+    """Runs a config as `experiments.run` does; returns the states and the rows of each seed."""
+    work = build(config)
+    loop = search_loop.train if config.method == glue.SVM else train
+    done = loop(work, config, workdir, devices=ONE)
+    rows = []
+    for index, state in enumerate(done.states):
+        folder = workdir / f"seed_{config.seed + index}" if config.num_seeds > 1 else workdir
+        folder.mkdir(exist_ok=True)
+        rows.append(work.finish(state, folder))
+    return done.states, rows
 
-    rng = np.random.default_rng(0)
-    points = rng.normal(size=(30, 2))
-    labels = (points[:, 0] + 0.3 * points[:, 1] > 0).astype(int)
-    rows = np.arange(30)
-    ambient, width = 0.05, 0.7
-    ours = laplacian_svm.laplacian_svm(
-        points, rows, labels, width=width, ambient=ambient, intrinsic=0.0
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """States and folders of the methods of the picture, on two data sets each."""
+    found = {}
+    for method in (*glue.METHODS[:3], glue.SVM):
+        changes = QUICK | {"pseudo_labels": {"steps": 120, "stages__teacher": 60}}.get(method, {})
+        changes |= {"steps": 1} if method == glue.SVM else {}
+        folder = tmp_path_factory.mktemp("runs") / method
+        found[method] = (*trained(configured(method, **changes), folder), folder)
+    return found
+
+
+@pytest.mark.parametrize("method", ["supervised", "mpl"])
+def test_seeds_side_by_side_are_those_alone(runs, tmp_path, method):
+    together = runs[method][0]
+    (alone,), _ = trained(configured(method, **QUICK | {"seed": 6, "num_seeds": 1}), tmp_path)
+    np.testing.assert_array_equal(alone.targets.points, together[1].targets.points)
+    assert not np.array_equal(together[0].targets.points, together[1].targets.points)
+    pairs = zip(*(jax.tree.leaves(state.stages) for state in (alone, together[1])), strict=True)
+    for left, right in pairs:
+        if left.dtype == np.float32:
+            np.testing.assert_allclose(left, right, atol=1e-5)
+
+
+def test_methods_of_a_seed_see_one_data_set(runs):
+    given = runs["supervised"][0][1].targets
+    for method in ("pseudo_labels", "mpl"):
+        other = runs[method][0][1].targets
+        assert all(np.array_equal(*parts) for parts in zip(given, other, strict=True))
+    config = configured(glue.SVM, **QUICK | {"steps": 1})
+    again = glue.data_set(config, jax.random.key(6))
+    np.testing.assert_allclose(given.points, again.points, atol=1e-6)
+    assert given.labelled.tolist() == again.labelled.tolist()
+
+
+def test_all_labels_and_a_wide_start_find_separated_moons(tmp_path):
+    config = configured("all_labels", **LONG | {"noise": 0.02, "num_seeds": 2})
+    _, rows = trained(config, tmp_path)
+    assert min(row["value"] for each in rows for row in each if row["metric"] == "accuracy") > 99
+    assert glue.accuracies(tmp_path).min() > 0.99
+
+
+def test_pseudo_labels_follow_their_teacher(tmp_path):
+    config = configured(
+        "pseudo_labels", **LONG | {"steps": 3000, "noise": 0.05, "stages__teacher": 1500}
     )
-    # Hinge loss averaged over l + ambient |f|^2 is an SVC of C = 1 / (2 l ambient).
-    theirs = SVC(C=1.0 / (2 * 30 * ambient), gamma=1.0 / (2 * width**2)).fit(points, labels)
-    new = rng.normal(size=(50, 2))
-    np.testing.assert_allclose(ours(new), theirs.decision_function(new), atol=5e-3)
-
-
-def test_seeds_side_by_side_are_those_alone():
-    made, params = mpl_moons.fit_all(QUICK, 2, ("supervised", "mpl"))
-    for method in ("supervised", "mpl"):
-        one = mpl_moons.fit(
-            method,
-            QUICK,
-            QUICK.steps,
-            jax.random.fold_in(jax.random.key(0), 1),
-            mpl_moons.Moons(*(part[1] for part in made)),
-        )
-        for left, right in zip(jax.tree.leaves(one), jax.tree.leaves(params[method]), strict=True):
-            np.testing.assert_allclose(left, right[1], atol=1e-5)
-
-
-def test_all_labels_and_a_wide_start_find_separated_moons():
-    setting = Setting(steps=1500, scale=1.0, rate=1.0, noise=0.02)
-    made, params = mpl_moons.fit_all(setting, 2, ("all_labels",))
-    guess = jax.vmap(functools.partial(mpl_moons.predict, setting))
-    given = np.asarray(guess(params["all_labels"], made.points))
-    assert mpl_moons.accuracies(given, made).min() > 0.99
-
-
-def test_pseudo_labels_follow_their_teacher():
-    setting = Setting(noise=0.05, steps=1500, scale=1.0, rate=1.0)
-    made, params = mpl_moons.fit_all(setting, 1, ("supervised", "pseudo_labels"))
+    (state,), _ = trained(config, tmp_path)
+    predict = jax.jit(glue.perceptron.two_moon().apply, static_argnames="train")
     guesses = [
-        mpl_moons.predict(setting, jax.tree.map(lambda leaf: leaf[0], params[name]), made.points[0])
-        for name in ("supervised", "pseudo_labels")
+        np.argmax(predict(*learned(stage), state.targets.points, train=False)[0], -1)
+        for stage in state.stages
     ]
     assert np.mean(guesses[0] == guesses[1]) > 0.97
 
 
 def test_accuracy_leaves_labelled_points_out():
-    made = mpl_moons.Moons(np.zeros((1, 4, 2)), np.array([[0, 0, 1, 1]]), np.array([[0, 3]]))
-    given = np.array([[1, 0, 1, 0]])  # wrong on the labelled ones alone
-    assert mpl_moons.accuracies(given, made).tolist() == [1.0]
-
-
-def test_rates_have_exact_intervals():
-    value, low, high, n = rate_interval(np.array([True] * 5 + [False] * 5))
-    assert (value, n) == (0.5, 10)
-    assert (round(low, 4), round(high, 4)) == (0.1871, 0.8129)  # Clopper and Pearson's table
-    assert rate_interval(np.zeros(4, bool)).low == 0.0
+    made = Moons(np.zeros((4, 2)), np.array([0, 0, 1, 1]), np.array([0, 3]))
+    given = np.array([1, 0, 1, 0])  # wrong on the labelled ones alone
+    assert glue.accuracy(given, made) == 1.0
 
 
 def test_the_picture_shows_where_only_feedback_helped():
@@ -110,45 +108,38 @@ def test_the_picture_shows_where_only_feedback_helped():
         "pseudo_labels": np.array([0.9, 0.8, 0.9]),
         "mpl": np.array([1.0, 0.7, 1.0]),
     }
-    assert mpl_moons.typical(right) == 2
-    assert mpl_moons.typical({"mpl": np.array([1.0])}) == 0
+    assert mpl_figures.typical(right) == 2
+    assert mpl_figures.typical({"mpl": np.array([1.0])}) == 0
 
 
-def test_command_writes_rows_and_a_picture(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(results_table, "RESULTS", tmp_path)
-    words = ["--seeds", "2", "--svms", "1", "--steps", "20", "--label", "tiny"]
-    assert mpl_moons.main(words) == 0
-    rows = results_table.read_table(tmp_path / "mpl" / "two_moon.json").rows
-    names = {row["name"] for row in rows if row["metric"] == "success_rate"}
-    assert names == {f"tiny-{name}" for name in (*METHODS[:3], "laplacian_svm")}
-    assert all("separation 1" in row["config"] for row in rows)
-    assert (tmp_path / "mpl" / "two_moon_tiny.png").stat().st_size > 10_000
-    assert "tiny-mpl" in capsys.readouterr().out
+def test_the_table_makes_rows_and_a_picture(runs, tmp_path):
+    table = TABLES["mpl/two_moon"]
+    workdirs = {method: folder for method, (_, _, folder) in runs.items()}
+    for method, (_, each, _) in runs.items():
+        rate, accuracy = table.rows(method, workdirs)
+        assert (rate["metric"], accuracy["metric"]) == ("success_rate", "accuracy")
+        assert rate["n"] == accuracy["n"] == 2
+        assert 0 <= rate["low"] <= rate["value"] <= rate["high"] <= 1
+        of_seeds = [row["value"] for rows in each for row in rows if row["metric"] == "accuracy"]
+        np.testing.assert_allclose(accuracy["value"], np.mean(of_seeds), rtol=1e-6)
+    (picture,) = table.draw([], workdirs, tmp_path)
+    assert picture.stat().st_size > 10_000
+    assert table.draw([], {}, tmp_path) == []
 
 
 @pytest.mark.parametrize(
-    ("words", "named"),
+    ("method", "key", "value"),
     [
-        (["--seeds", "0"], "--seeds"),
-        (["--rate", "0"], "--rate"),
-        (["--methods", "magic"], "--methods"),
-        (["--drawn", "300"], "--drawn"),
+        ("mpl", "learning_rate", 0.0),
+        ("mpl", "noise", -0.1),
+        ("mpl", "shown", 0),
+        ("mpl", "each", 2),
+        ("mpl", "method", "magic"),
+        ("mpl", "stages.teacher", 5),
+        ("pseudo_labels", "stages.teacher", 0),
+        ("pseudo_labels", "stages.teacher", 40),
     ],
 )
-def test_command_refuses(words, named, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        mpl_moons.main(words)
-    assert stopped.value.code == 2
-    assert named in capsys.readouterr().err
-
-
-def test_other_data_sets_are_those_of_their_seeds():
-    made, params = mpl_moons.fit_all(QUICK, 2, ("supervised",), first=5)
-    alone = mpl_moons.moons(6, QUICK)
-    assert np.array_equal(made.points[1], alone.points)
-    one = mpl_moons.fit(
-        "supervised", QUICK, QUICK.steps, jax.random.fold_in(jax.random.key(0), 6), alone
-    )
-    found = jax.tree.map(lambda leaf: leaf[1], params["supervised"])
-    for left, right in zip(jax.tree.leaves(one), jax.tree.leaves(found), strict=True):
-        np.testing.assert_allclose(left, right, atol=1e-5)
+def test_bad_settings_name_their_key(method, key, value):
+    with pytest.raises(ConfigError, match=key.replace(".", r"\.")):
+        build(configured(method, **{key: value}))

@@ -9,13 +9,12 @@ import pytest
 
 from experiments import run
 from experiments.data import images, registry
-from experiments.mpl import photograph_feed as feed
 from experiments.mpl import photographs as glue
-from experiments.mpl import splits as mpl_splits
 from experiments.runner import config as configs
 from experiments.runner.checks import ConfigError
 from experiments.runner.loop import train
 from experiments.runner.programs import Programs, make_mesh
+from mpl import splits
 from tests.experiments.data.test_images import write_cifar
 from tests.experiments.runner.short_runs import ONE, same_states, stop_after
 
@@ -109,9 +108,9 @@ def test_a_stopped_run_ends_the_same(imagenet, tmp_path):
 
 def test_labelled_images_are_the_first_shards_and_epochs_hold_each_once(imagenet):
     config = small("imagenet:uda", unlabelled_batch_size=9)
-    source = feed.open_sources(config)
+    source = glue.open_sources(config)
     assert (len(source.labelled), len(source.pool), len(source.test)) == (12, LEFT, 12)
-    order = mpl_splits.fixed_order(CLASSES * EACH)
+    order = splits.fixed_order(CLASSES * EACH)
     assert [item["label"] for item in source.labelled] == [row // EACH for row in order[:12]]
     seen = {tuple(item["image"][0, 0]) for part in (source.labelled, source.pool) for item in part}
     assert len(seen) == CLASSES * EACH  # none twice, none left out
@@ -143,10 +142,10 @@ def test_processes_share_a_batch(imagenet, monkeypatch):
 
 
 def test_reserved_shards_are_left_out_and_all_labelled_ones_serve_twice(imagenet):
-    source = feed.open_sources(small("imagenet:uda", data__reserved_shards=2))
+    source = glue.open_sources(small("imagenet:uda", data__reserved_shards=2))
     assert (len(source.labelled), len(source.pool)) == (12, 28)
     full = small("imagenet:uda", data__labelled_shards=12)
-    source = feed.open_sources(full)
+    source = glue.open_sources(full)
     assert (len(source.labelled), len(source.pool)) == (48, 48)
     batch = glue.build(full).phases[0].batch(0, 0)
     assert not np.array_equal(batch["labelled"], batch["unlabelled"])
@@ -162,8 +161,8 @@ def test_a_folders_images_are_chosen_by_predictions(imagenet, tmp_path):
         Image.new("RGB", (9, 9), (place, 0, 0)).save(folder / f"{place:02}.png")
     given = predictions(tmp_path / "p.npy", 40) | {"data__unlabelled": folder}
     config = small("efficientnet_yfcc:reduced", data__top_per_class=5, **given)
-    source = feed.open_sources(config)
-    rows = mpl_splits.top_of_each_class(source.predictions, 5)
+    source = glue.open_sources(config)
+    rows = splits.top_of_each_class(source.predictions, 5)
     np.testing.assert_array_equal(source.rows, rows)
     batch = glue.build(config).phases[0].batch(0, 1)
     shown = batch["unlabelled"][:, 0, 0, 0]
@@ -200,10 +199,10 @@ def test_mocked_tensorflow_datasets_in_shards(tmp_path, monkeypatch):
 
     with tfds.testing.mock_data(num_examples=24):
         loaded = images.load_imagenet(tmp_path)
-        monkeypatch.setattr(feed.data, "load", lambda name: loaded)
+        monkeypatch.setattr(glue.data, "load", lambda name: loaded)
         config = small("imagenet:mpl", data__classes=1000)
-        source = feed.open_sources(config)
-        first = mpl_splits.in_shards(24, 0, 3, shards=12)
+        source = glue.open_sources(config)
+        first = splits.in_shards(24, 0, 3, shards=12)
         labels = [int(loaded["train"][index]["label"]) for index in first]
         assert [item["label"] for item in source.labelled] == labels
         assert (len(source.labelled), len(source.pool)) == (6, 18)
@@ -225,27 +224,27 @@ def test_shards_of_cifar10s_records(where, tmp_path):
         pytest.skip("CIFAR10_PART names no folder")
     loaded = images.load_cifar10(type(tmp_path)(folder))
     count = len(loaded["train_labels"])
-    parts = [mpl_splits.in_shards(count, shard, 1) for shard in range(1024)]
+    parts = [splits.in_shards(count, shard, 1) for shard in range(1024)]
     assert [row for part in parts for row in part] == list(range(count))
     sizes = {len(part) for part in parts}
     assert max(sizes) - min(sizes) <= 1
-    tenth = mpl_splits.in_shards(count, 0, 102)
-    found = mpl_splits.split(loaded, labelled=len(tenth))
+    tenth = splits.in_shards(count, 0, 102)
+    found = splits.split(loaded, labelled=len(tenth))
     np.testing.assert_array_equal(found.labelled, loaded["train_images"][list(tenth)])
     assert len(found.unlabelled) == count - len(tenth)
 
 
 def test_what_is_missing_is_named(imagenet, tmp_path):
     with pytest.raises(ConfigError, match=r"data\.unlabelled: expected a folder with images"):
-        feed.open_sources(small("efficientnet_yfcc:reduced", data__unlabelled=tmp_path / "no"))
+        glue.open_sources(small("efficientnet_yfcc:reduced", data__unlabelled=tmp_path / "no"))
     with pytest.raises(ConfigError, match=r"data\.predictions: expected a file"):
-        feed.open_sources(small("efficientnet_yfcc:reduced"))
+        glue.open_sources(small("efficientnet_yfcc:reduced"))
     with pytest.raises(ConfigError, match=r"data\.predictions: expected a file"):
-        feed.open_sources(small("imagenet:pseudo_labels", stages__teacher=0))
+        glue.open_sources(small("imagenet:pseudo_labels", stages__teacher=0))
     with pytest.raises(ConfigError, match="batch_size: expected an integer from 0 to 12, got 13"):
-        feed.open_sources(small("imagenet:supervised", batch_size=13))
+        glue.open_sources(small("imagenet:supervised", batch_size=13))
     with pytest.raises(ConfigError, match="unlabelled_batch_size: expected an integer from 0 to"):
-        feed.open_sources(small("imagenet:uda", unlabelled_batch_size=37))
+        glue.open_sources(small("imagenet:uda", unlabelled_batch_size=37))
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from ml_collections import ConfigDict
 
 from experiments.mpl import images as mpl_images
 from experiments.mpl import predictions as mpl_predictions
-from experiments.mpl import splits as mpl_splits
 from experiments.runner import config as configs
 from experiments.runner.checks import ConfigError
 from experiments.runner.loop import train
+from mpl import splits
 from tests.experiments.runner.short_runs import ONE
 
 RNG = np.random.default_rng(0)
@@ -19,23 +19,6 @@ RNG = np.random.default_rng(0)
 def config(path="", top=0, confidence=0.0, repeat=False):
     data = {"predictions": str(path), "top_per_class": top}
     return ConfigDict({"data": data | {"confidence": confidence, "repeat": repeat}})
-
-
-@pytest.mark.parametrize("block", [1, 7, 1000])
-def test_blocks_choose_what_a_whole_sort_does(block):
-    probabilities = RNG.integers(0, 12, (200, 5)) / 16.0  # with many ties
-    order = np.argsort(-probabilities, axis=0, kind="stable")[:9]
-    found = mpl_splits.top_of_each_class(probabilities, 9, block=block)
-    np.testing.assert_array_equal(found, np.unique(order))
-
-
-def test_confidence_and_repetition_as_for_efficientnet_l2():
-    probabilities = np.array([[0.9, 0.1], [0.7, 0.3], [0.6, 0.4], [0.2, 0.8]])
-    assert mpl_splits.top_of_each_class(probabilities, 3, confidence=0.65).tolist() == [0, 1, 3]
-    rows = mpl_splits.top_of_each_class(probabilities, 3, confidence=0.65, repeat=True)
-    assert rows.tolist() == [0, 0, 1, 3, 3, 3]
-    none = mpl_splits.top_of_each_class(probabilities, 3, confidence=0.95, repeat=True)
-    assert none.tolist() == []
 
 
 def test_predictions_are_written_in_parts_and_read(tmp_path):
@@ -79,26 +62,11 @@ def test_one_run_writes_what_another_chooses_by(tmp_path):
     data = mpl_images.build(second).phases[0].data
     assert 5 <= len(data["unlabelled"]) <= 50
     whole = mpl_images.build(first).phases[0].data["unlabelled"]
-    rows = mpl_splits.top_of_each_class(np.load(path), 5)
+    rows = splits.top_of_each_class(np.load(path), 5)
     np.testing.assert_array_equal(data["unlabelled"], np.asarray(whole)[rows])
     strict = configs.load("mpl/uda:digits,smoke", [*small, *chosen, ("data.confidence", "1.0")])
     with pytest.raises(ConfigError, match=r"data\.confidence"):
         mpl_images.build(strict)
-
-
-def test_svhn_has_the_seeds_603_thousand_unlabelled_images():
-    pixel = np.zeros((1, 1, 1, 1), np.uint8)
-
-    def part(count):
-        return np.broadcast_to(pixel, (count, 1, 1, 1)), np.zeros(count, np.int32)
-
-    names = {"train": 73_257, "test": 26_032, "extra": 531_131}
-    arrays = {}
-    for name, count in names.items():
-        arrays[f"{name}_images"], arrays[f"{name}_labels"] = part(count)
-    found = mpl_splits.split(arrays, labelled=1000, reserved=5000)
-    assert len(found.unlabelled) == len(found.hidden) == 603_388
-    assert len(found.test) == 26_032
 
 
 def test_a_file_of_predictions_stands_for_the_teacher(tmp_path):
@@ -117,7 +85,7 @@ def test_a_file_of_predictions_stands_for_the_teacher(tmp_path):
     config = configs.load("mpl/reduced:digits,smoke", [*small, *files])
     experiment = mpl_images.build(config)
     assert [phase.name for phase in experiment.phases] == ["reduced", "finetune"]
-    rows = mpl_splits.top_of_each_class(given, 2)
+    rows = splits.top_of_each_class(given, 2)
     np.testing.assert_array_equal(experiment.phases[0].data["unlabelled"], pool[rows])
     entered = experiment.phases[0].enter(experiment.init(jax.random.key(0)))
     np.testing.assert_allclose(entered.targets, given[rows], rtol=1e-6)
@@ -132,7 +100,7 @@ def test_files_that_are_no_array_are_named(tmp_path):
     arrays = {"train_images": np.zeros((1, 8, 8, 1), np.uint8)}
     for name in ("empty.npy", "two.npz"):
         with pytest.raises(ConfigError, match=r"data\.pool: expected a \.npy file"):
-            mpl_splits.pool_of(str(tmp_path / name), arrays)
+            mpl_predictions.pool_of(str(tmp_path / name), arrays)
         with pytest.raises(ConfigError, match=r"data\.predictions"):
             mpl_predictions.read(config(tmp_path / name), (5, 3))
 
@@ -156,17 +124,17 @@ def test_a_pool_of_other_shapes_is_named(tmp_path):
     path = tmp_path / "pool.npy"
     np.save(path, np.zeros((4, 9, 9, 1), np.uint8))
     with pytest.raises(ConfigError, match=r"uint8 \[N, 8, 8, 1\], got .*\[4, 9, 9, 1\]"):
-        mpl_splits.pool_of(str(path), {"train_images": np.zeros((1, 8, 8, 1), np.uint8)})
+        mpl_predictions.pool_of(str(path), {"train_images": np.zeros((1, 8, 8, 1), np.uint8)})
 
 
 def test_a_pool_with_test_images_is_refused(tmp_path):
     path, images = tmp_path / "pool.npy", RNG.integers(0, 256, (9, 4, 4, 1)).astype(np.uint8)
     np.save(path, images[:5])
     arrays = {"train_images": images, "test_images": images[5:]}
-    assert len(mpl_splits.pool_of(str(path), arrays)[0]) == 5
+    assert len(mpl_predictions.pool_of(str(path), arrays)[0]) == 5
     arrays["test_images"] = images[3:]
     with pytest.raises(ConfigError, match=r"no image of the test set, got '?2 of them"):
-        mpl_splits.pool_of(str(path), arrays)
+        mpl_predictions.pool_of(str(path), arrays)
 
 
 @pytest.mark.parametrize(("dataset", "reserved"), [("svhn", 7300), ("cifar10", 4000)])
