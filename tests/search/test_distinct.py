@@ -56,7 +56,7 @@ def test_a_search_that_is_stuck_repeats_its_first_point_and_asks_no_more():
         distinct.searcher(two, 1, idle=0)
 
 
-SETTINGS = lanas_table.Settings(3, 0.1, "algorithm", 6, 5)
+SETTINGS = lanas_table.Settings(2, 0.1, "algorithm", 6, 5)
 CELLS = choices([3] * 4)
 
 
