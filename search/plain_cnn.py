@@ -153,7 +153,7 @@ def train(
         return carry, accuracy(carry[0]) if curve else None
 
     (params, _), found = jax.lax.scan(epoch, (params, tx.init(params)), keys)
-    return params, found if curve else accuracy(params)[None]
+    return params, accuracy(params)[None] if found is None else found
 
 
 @partial(jax.jit, static_argnames=("epochs", "rate", "batch"))

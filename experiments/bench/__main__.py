@@ -131,7 +131,7 @@ def main(words: Sequence[str]) -> int:
 
 def select(rooms: Sequence[str], pattern: str, tiny: bool, kind: str = "kernels") -> list[Any]:
     """Returns the kernels, or the timings, of some rooms whose names match."""
-    found = []
+    found: list[Any] = []
     for room in rooms:
         module = importlib.import_module(f"experiments.{room}.kernels")
         found += getattr(module, kind)(tiny=tiny) if hasattr(module, kind) else []
@@ -140,7 +140,7 @@ def select(rooms: Sequence[str], pattern: str, tiny: bool, kind: str = "kernels"
 
 def time_host(timings: Sequence[Timing]) -> list[dict[str, Any]]:
     """Measures what no one program does, and prints its rows."""
-    found = []
+    found = list[dict[str, Any]]()
     for timing in timings:
         for row in timing.measure():
             print(f"{row['name']:28}{row['metric']:20}{row['value']:12.4g}", flush=True)

@@ -102,7 +102,9 @@ def searched(
 
 def _with_none(array: np.ndarray) -> list[Any]:
     """Nested lists with None in the place of nan, which JSON does not have."""
-    return np.where(np.isnan(array), None, array).tolist()
+    kept = array.astype(object)
+    kept[np.isnan(array)] = None
+    return kept.tolist()
 
 
 def draw(rows: Sequence[Row], workdirs: Workdirs, folder: Path) -> Iterable[Path]:

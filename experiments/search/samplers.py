@@ -122,7 +122,7 @@ def draw(_: Sequence[Row], workdirs: Workdirs, folder: Path) -> Iterable[Path]:
     with plt.rc_context(figures.STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 3.4))
         for place, name in enumerate(workdirs):
-            _, regret = _found(workdirs[name])
+            regret = _found(workdirs[name])[1]
             colour, dashes = figures.PALETTE[place], figures.DASHES[place % len(figures.DASHES)]
             steps = np.arange(1, regret.shape[1] + 1)
             mean = [mean_interval(column) for column in regret.T]
