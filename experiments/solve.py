@@ -20,11 +20,13 @@ its city numbers). A picture shows the first instances of many.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,81 +34,82 @@ import numpy as np
 
 from experiments.data import instances as reader
 from experiments.data.instances import Instances
+from experiments.nco import decoding, solver_pool, tours
 from experiments.nco.solved import Solved, draw, record, table
+from experiments.report.figures import pyplot
+from experiments.runner import pretrained
 from experiments.runner.checks import UserError
-from experiments.runner.command import (
-    FAILED,
-    INTERRUPTED,
-    Parser,
-    command,
-    natural,
-    positive,
-    whole,
-)
+from experiments.runner.command import FAILED, Parser, command, natural, positive, whole
+from experiments.runner.workdir import replace_text
+from nco import solvers
 
-NETWORK = ("greedy", "sample", "active")
-SOLVERS = ("near_optimal", "or_tools", "christofides", "nearest_neighbour", "exact")
 COMPARED = "near_optimal"
-# Options that belong to one method, and their defaults; None depends on the model.
-DEFAULTS: dict[str, dict[str, float | None]] = {
-    "sample": {"samples": 1280, "temperature": None},
-    "active": {"steps": 200, "batch": 128, "learning_rate": None},
+SOLVERS = {
+    "near_optimal": solver_pool.near_optimal,
+    "or_tools": solvers.or_tools,
+    "christofides": solvers.christofides,
+    "nearest_neighbour": solvers.nearest_neighbour,
+    "exact": solvers.exact,
 }
-FROM_SCRATCH_RATE = 1e-3  # learning rate of an untrained network: the seed's, in training
+FROM_SCRATCH_RATE = 1e-3  # learning rate of an untrained network: the thesis's, in training
+_BOLDER = (
+    "above 1 is bolder (the T* recorded for the model, or its finish.temperature; with more cities "
+    "than in training, at most 1)"
+)
+_RATE = (
+    f"of Adam (the model's finish.search_rate, or 1e-5; with --model random {FROM_SCRATCH_RATE:g})"
+)
+Option = tuple[float | None, Callable[[str], Any], str, str]  # default, type, metavar, help
+# The options of each method; where the default is None, it depends on the model.
+METHODS: Mapping[str, Mapping[str, Option]] = {
+    "greedy": {},
+    "sample": {
+        "samples": (1280, whole, "K", "tours drawn, the best kept (1280)"),
+        "temperature": (None, positive, "T", _BOLDER),
+    },
+    "active": {
+        "steps": (200, whole, "N", "updates an instance (200)"),
+        "batch": (128, whole, "B", "tours an update (128)"),
+        "learning_rate": (None, positive, "R", _RATE),
+    },
+    **{solver: {} for solver in SOLVERS},
+}
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Reads the command line; options that do not depend on the model have their defaults."""
     parser = Parser("experiments.solve", __doc__)
     add = parser.add_argument
-    add("file", metavar="FILE", type=Path, help="the instances")
-    add(
-        "--model",
-        metavar="MODEL",
-        help="a shipped name (nco/tsp20), a run's folder, an .npz, or random (untrained)",
-    )
-    add(
-        "--method",
-        choices=NETWORK + SOLVERS,
-        default="greedy",
-        help="of the network: greedy (default), sample, active; or a solver, without --model",
-    )
-    add("--samples", metavar="K", type=whole, help="sample: tours drawn, the best kept (1280)")
-    add(
-        "--temperature",
-        metavar="T",
-        type=positive,
-        help="sample: above 1 is bolder (the T* recorded for the model, or its finish.temperature; "
-        "with more cities than in training, at most 1)",
-    )
-    add("--steps", metavar="N", type=whole, help="active: updates an instance (200)")
-    add("--batch", metavar="B", type=whole, help="active: tours an update (128)")
-    add(
-        "--learning_rate",
-        metavar="R",
-        type=positive,
-        help="active: of Adam (the model's finish.search_rate, or 1e-5; with --model random "
-        f"{FROM_SCRATCH_RATE:g})",
-    )
+
+    def path(text: str) -> Path:
+        return Path(os.path.expanduser(text))
+
+    add("file", metavar="FILE", type=path, help="the instances")
+    words = "a shipped name (nco/tsp20), a run's folder, an .npz, or random (untrained)"
+    add("--model", metavar="MODEL", type=os.path.expanduser, help=words)
+    words = "of the network: greedy (default), sample, active; or a solver, without --model"
+    add("--method", choices=tuple(METHODS), default="greedy", help=words)
+    for method, options in METHODS.items():
+        for name, (_, kind, metavar, words) in options.items():
+            add(f"--{name}", metavar=metavar, type=kind, help=f"{method}: {words}")
     add("--seed", metavar="S", type=natural, default=0, help="of all sampling (0)")
     add("--first", metavar="N", type=whole, help="solve the first N instances of the file only")
     add("--compare", action="store_true", help="also find near-optimal tours, and show the gap")
     add("--processes", metavar="P", type=whole, help="for the solvers (all cores, at most 8)")
-    add("--json", metavar="OUT.json", type=Path, help="write lengths and tours")
-    add("--picture", metavar="OUT.png", type=Path, help="draw tours (.png, .svg, .pdf)")
+    add("--json", metavar="OUT.json", type=path, help="write lengths and tours")
+    add("--picture", metavar="OUT.png", type=path, help="draw tours (.png, .svg, .pdf)")
     add("--quiet", action="store_true", help="no progress bar")
     flags = parser.parse_args(arguments)
-    if flags.method in NETWORK and flags.model is None:
+    if flags.method not in SOLVERS and flags.model is None:
         parser.error(f"--model is missing; --method {flags.method} needs a network")
     if flags.method in SOLVERS and flags.model is not None:
         parser.error(f"--method {flags.method} uses no network; leave --model out")
-    for method, defaults in DEFAULTS.items():
-        for name, default in defaults.items():
-            given = getattr(flags, name)
-            if given is not None and flags.method != method:
-                parser.error(f"--{name} belongs to --method {method}, not {flags.method}")
-            if given is None and flags.method == method:
+    for method, options in METHODS.items():
+        for name, (default, *_) in options.items():
+            if method == flags.method and getattr(flags, name) is None:
                 setattr(flags, name, default)
+            elif method != flags.method and getattr(flags, name) is not None:
+                parser.error(f"--{name} belongs to --method {method}, not {flags.method}")
     flags.processes = flags.processes or min(8, os.cpu_count() or 1)
     return flags
 
@@ -115,39 +118,31 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def main(words: Sequence[str]) -> int:
     """Runs the command line and returns the exit code."""
     flags = parse(words)
-    try:
-        instances = reader.read(flags.file)
-        instances = instances if flags.first is None else reader.first(instances, flags.first)
-        find = prepare(flags, instances)
-    except OSError as error:
-        raise UserError(str(error)) from error
+    instances = reader.read(flags.file)
+    if flags.first is not None:
+        instances = reader.first(instances, flags.first)
+    find = prepare(flags, instances)
     try:
         found = find()
         compared = solve(COMPARED, instances, flags) if flags.compare else None
-    except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
-        return INTERRUPTED
     except (TimeoutError, RuntimeError) as error:
         print(f"stopped: {error}", file=sys.stderr)
         return FAILED
     print(table(instances, found, compared))
-    if flags.json is not None:
-        from experiments.runner.workdir import replace_text
-
-        written = record(asked(flags), instances, found, compared)
-        replace_text(flags.json, json.dumps(written) + "\n")
-        print(f"wrote {flags.json}")
-    if flags.picture is not None:
-        draw(flags.picture, flags.method, instances, found, compared)
-        print(f"wrote {flags.picture}")
+    names = ("file", "model", "method", *METHODS[flags.method], "seed")
+    asked = {name: getattr(flags, name) for name in names} | {"file": str(flags.file)}
+    for path in filter(None, (flags.json, flags.picture)):
+        try:
+            if path is flags.json:
+                written = record(asked, instances, found, compared)
+                replace_text(path, json.dumps(written) + "\n")
+            else:
+                draw(path, flags.method, instances, found, compared)
+        except OSError as error:
+            print(f"stopped: {error}", file=sys.stderr)
+            return FAILED
+        print(f"wrote {path}")
     return 0
-
-
-def asked(flags: argparse.Namespace) -> dict[str, Any]:
-    """What was asked, for the record."""
-    options = {name: getattr(flags, name) for name in DEFAULTS.get(flags.method, {})}
-    known = {"file": str(flags.file), "model": flags.model, "method": flags.method}
-    return {**known, **options, "seed": flags.seed}
 
 
 def prepare(flags: argparse.Namespace, instances: Instances) -> Callable[[], Solved]:
@@ -158,160 +153,128 @@ def prepare(flags: argparse.Namespace, instances: Instances) -> Callable[[], Sol
         InstanceError: if a network was asked for, and the instances have no coordinates.
         ImportError: if a library is missing.
     """
-    for flag in ("json", "picture"):
+    for flag, suffixes in (("json", (".json",)), ("picture", tours.FORMATS)):
         path = getattr(flags, flag)
-        if path is not None and path.resolve() == flags.file.resolve():
-            raise UserError(f"--{flag} {path}: this is the file of the instances")
-        if path is not None and (path.is_dir() or not path.parent.is_dir()):
-            problem = "is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        problem = "" if path is None else _unwritable(path, suffixes, flags.file)
+        if problem:
             raise UserError(f"--{flag} {path}: {problem}")
-    if flags.json is not None and flags.json.suffix.lower() != ".json":
-        raise UserError(f"--json {flags.json}: expected a file that ends in .json")
     if flags.picture is not None:
-        _check_picture(flags.picture, instances)
-    solvers = {flags.method} & set(SOLVERS) | ({COMPARED} if flags.compare else set())
-    for solver in sorted(solvers):
-        _check_solver(solver, instances)
+        if instances.display is None:
+            raise UserError(f"--picture {flags.picture}: {flags.file} has no coordinates to draw")
+        pyplot()  # finds a missing library now
+    wanted = {flags.method, COMPARED if flags.compare else flags.method}
+    for solver in sorted(wanted & set(SOLVERS)):
+        of_any = instances.weights is None or solver in ("exact", "nearest_neighbour")
+        weights = np.eye(4) if of_any else reader.matrix(instances, 0)
+        if not np.array_equal(weights, weights.T):
+            other = "; --method exact takes asymmetric weights"
+            raise UserError(f"{solver} needs symmetric weights, {flags.file} has others{other}")
+        SOLVERS[solver](np.eye(4))  # finds a missing library now
     if flags.method in SOLVERS:
         return functools.partial(solve, flags.method, instances, flags)
     points = reader.unit_square(instances)
-    from experiments.nco import decoding as solution_search
-
     try:
-        model = solution_search.load(flags.model, flags.seed)
+        model = decoding.load(flags.model, flags.seed)
     except (ValueError, LookupError, OSError) as error:
         raise UserError(f"--model {flags.model}: {error}") from error
     _settle(flags, points.shape[1])
     return functools.partial(search, model, points, instances, flags)
 
 
+def _unwritable(path: Path, suffixes: tuple[str, ...], read: Path) -> str:
+    """Why an output cannot be written, or nothing."""
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            path.stat()
+        if path.resolve() == read.resolve():
+            return "this is the file of the instances"
+        if path.is_dir():
+            return "is a folder"
+        if not path.parent.is_dir():
+            return f"there is no folder {path.parent}"
+        if path.suffix.lower() not in suffixes:
+            return f"expected a file that ends in {', '.join(suffixes)}"
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        return f"cannot be written: {error.strerror}"
+    return ""
+
+
 def _settle(flags: argparse.Namespace, cities: int) -> None:
     """Fills in the options that depend on the model."""
-    from experiments.nco import decoding as solution_search
-    from experiments.runner import pretrained
-
-    if flags.model == solution_search.RANDOM:
-        known = solution_search.Settings(learning_rate=FROM_SCRATCH_RATE)
-    else:
+    known = decoding.Settings(learning_rate=FROM_SCRATCH_RATE)
+    if flags.model != decoding.RANDOM:
         config = pretrained.load(flags.model).config
-        known = solution_search.settings(flags.model, config, cities)
+        known = decoding.settings(flags.model, config, cities)
         trained = config.get("cities", cities)
         if cities >= 2 * trained:
-            print(
-                f"note: {flags.model} was trained on {trained} cities; on {cities} its tours are "
-                "much longer than they need be",
-                file=sys.stderr,
+            _note(
+                f"{flags.model} was trained on {trained} cities; on {cities} its tours are "
+                "much longer than they need be"
             )
-    for name in DEFAULTS.get(flags.method, {}):
+    for name in METHODS[flags.method]:
         if getattr(flags, name) is None:
             setattr(flags, name, getattr(known, name))
 
 
-def _check_picture(path: Path, instances: Instances) -> None:
-    from experiments.nco import tours
-
-    if path.suffix.lower() not in tours.FORMATS:
-        raise UserError(f"--picture {path}: expected a file in {', '.join(tours.FORMATS)}")
-    if instances.display is None:
-        raise UserError(f"--picture {path}: {instances.path} has no coordinates to draw")
-    tours.check_available()
-
-
-def _check_solver(solver: str, instances: Instances) -> None:
-    from nco import solvers
-
-    weights = instances.weights
-    if weights is not None and solver not in ("exact", "nearest_neighbour"):
-        off_diagonal = weights - np.diag(np.diag(weights))
-        if not np.array_equal(off_diagonal, off_diagonal.T):
-            other = "; --method exact takes asymmetric weights"
-            raise UserError(f"{solver} needs symmetric weights, {instances.path} has others{other}")
-    getattr(solvers, solver)(np.eye(4))  # finds a missing library now
-
-
 def solve(name: str, instances: Instances, flags: argparse.Namespace) -> Solved:
     """Solves all instances by a solver, under the file's own metric."""
-    from experiments.nco import solver_pool
-    from nco import solvers
-
-    count, planar = len(instances.names), instances.metric == reader.EUCLIDEAN
-    with Bar(count, f"{name}, instances", flags.quiet) as bar:
-        stack = (
-            instances.points
-            if planar
-            else np.stack([reader.matrix(instances, i) for i in range(count)])
-        )
+    count = len(instances.names)
+    given: dict[str, Any] = {"instances": instances.points}
+    if instances.metric != reader.EUCLIDEAN:
+        given = {"matrices": np.stack([reader.matrix(instances, i) for i in range(count)])}
+    with _bar(count, f"{name}, instances", flags) as bar:
         found = solver_pool.solve_many(
-            solver_pool.near_optimal if name == COMPARED else getattr(solvers, name),
-            **{"instances" if planar else "matrices": stack},
+            SOLVERS[name],
+            **given,
             processes=min(flags.processes, count),
-            progress=lambda *_: bar(1),
+            progress=lambda *_: bar.update(),
         )
     return Solved(found.tours, reader.lengths(instances, found.tours), found.seconds)
 
 
 def search(
-    model: Any, points: np.ndarray, instances: Instances, flags: argparse.Namespace
+    model: decoding.Model, points: np.ndarray, instances: Instances, flags: argparse.Namespace
 ) -> Solved:
     """Finds tours by the network."""
-    from experiments.nco import decoding as solution_search
-
-    count = len(points)
-    if flags.method == "greedy":
-        with Bar(count, "greedy, instances", flags.quiet) as bar:
-            found = solution_search.greedy(model, points, bar)
-    elif flags.method == "sample":
-        with Bar(count * flags.samples, "samples", flags.quiet) as bar:
-            found = solution_search.best_of_samples(
-                model,
-                points,
-                bar,
-                num_samples=flags.samples,
-                temperature=flags.temperature,
-                seed=flags.seed,
-            )
-    else:
-        with Bar(count * flags.steps, "active search, steps", flags.quiet) as bar:
-            found = solution_search.active_search(
-                model,
-                points,
-                None if bar.hidden else bar,
-                steps=flags.steps,
-                batch=flags.batch,
-                learning_rate=flags.learning_rate,
-                seed=flags.seed,
-            )
+    count, seed = len(points), flags.seed
+    options = {name: getattr(flags, name) for name in METHODS[flags.method]}
+    work = {
+        "greedy": ("greedy, instances", 1),
+        "sample": ("samples", flags.samples),
+        "active": ("active search, steps", flags.steps),
+    }
+    what, each = work[flags.method]
+    with _bar(count * each, what, flags) as bar:
+        if flags.method == "greedy":
+            found = decoding.greedy(model, points, bar.update)
+        elif flags.method == "sample":
+            options["num_samples"] = options.pop("samples")
+            found = decoding.best_of_samples(model, points, bar.update, **options, seed=seed)
+        else:  # which is faster where it need not tell
+            told = None if bar.disable else bar.update
+            found = decoding.active_search(model, points, told, **options, seed=seed)
     lengths = reader.lengths(instances, found.actions)
     if flags.method == "active":
-        greedy = reader.lengths(instances, solution_search.greedy(model, points).actions)
-        if worse := int(np.sum(np.asarray(greedy) < np.asarray(lengths))):
-            print(
-                f"note: greedy decoding (--method greedy) has a shorter tour on {worse} of "
-                f"{len(points)} instances; Active Search needs more --steps there",
-                file=sys.stderr,
+        greedy = reader.lengths(instances, decoding.greedy(model, points).actions)
+        if worse := int(np.sum(greedy < lengths)):
+            _note(
+                f"greedy decoding (--method greedy) has a shorter tour on {worse} of "
+                f"{count} instances; Active Search needs more --steps there"
             )
     return Solved(found.actions, lengths, found.seconds, found.compile_seconds)
 
 
-class Bar:
+def _note(text: str) -> None:
+    print(f"note: {text}", file=sys.stderr)
+
+
+def _bar(total: int, what: str, flags: argparse.Namespace) -> Any:
     """A progress bar on a terminal; nothing elsewhere, or when quiet."""
+    from tqdm import tqdm
 
-    def __init__(self, total: int, what: str, quiet: bool) -> None:
-        from tqdm import tqdm
-
-        self.hidden = quiet or not sys.stderr.isatty()
-        self._bar = tqdm(
-            total=total, desc=what, unit="", dynamic_ncols=True, leave=False, disable=self.hidden
-        )
-
-    def __call__(self, done: int) -> None:
-        self._bar.update(done)
-
-    def __enter__(self) -> Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
+    hidden = flags.quiet or not sys.stderr.isatty()
+    return tqdm(total=total, desc=what, unit="", dynamic_ncols=True, leave=False, disable=hidden)
 
 
 if __name__ == "__main__":

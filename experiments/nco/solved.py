@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments.data import instances as reader
 from experiments.data.instances import Instances
-from experiments.nco.tours import Panel, caption, draw_panels
+from experiments.nco.tours import Panel, draw_panels, side_by_side
 
 _ROWS, _PANELS = 20, 8  # instances shown
 
@@ -26,35 +26,29 @@ class Solved(NamedTuple):
 
 def table(instances: Instances, found: Solved, compared: Solved | None) -> str:
     """The results as aligned text: a line an instance, and their mean."""
-    planar = None
-    if instances.metric != reader.EUCLIDEAN:
-        planar = reader.euclidean_lengths(instances, found.tours)
     unit = f" ({instances.unit})" if instances.unit else ""
-    heads = ["instance", "cities", f"length{unit}", "seconds"]
-    columns = [found.lengths, found.seconds]
-    shown: list[Callable[[float], str]] = [_length, "{:.3g}".format]
-    if planar is not None:
-        heads.insert(3, "Euclidean")
-        columns.insert(1, planar)
-        shown.insert(1, _length)
+    planar = reader.euclidean_lengths(instances, found.tours)
+    columns: list[tuple[str, np.ndarray, Callable[[float], str]]]
+    columns = [(f"length{unit}", found.lengths, _length)]
+    if planar is not None and instances.metric != reader.EUCLIDEAN:
+        columns.append(("Euclidean", planar, _length))
+    columns.append(("seconds", found.seconds, "{:.3g}".format))
     if compared is not None:
-        heads += ["near-optimal", "gap"]
-        columns += [compared.lengths, _gaps(found, compared)]
-        shown += [_length, "{:+.2%}".format]
+        columns.append(("near-optimal", compared.lengths, _length))
+        columns.append(("gap", _gaps(found, compared), "{:+.2%}".format))
     count, cities = len(instances.names), str(instances.cities)
-    lines = [
-        [name, cities, *(show(column[index]) for show, column in zip(shown, columns, strict=True))]
-        for index, name in enumerate(instances.names[:_ROWS])
-    ]
+    lines = [["instance", "cities", *(head for head, _, _ in columns)]]
+    for index, name in enumerate(instances.names[:_ROWS]):
+        lines.append([name, cities, *(show(values[index]) for _, values, show in columns)])
     if count > _ROWS:
-        lines.append([f"({count - _ROWS} more)", *[""] * (len(heads) - 1)])
+        lines.append([f"({count - _ROWS} more)", *[""] * (len(columns) + 1)])
     if count > 1:
-        means = [show(float(np.mean(column))) for show, column in zip(shown, columns, strict=True)]
+        means = [show(float(np.mean(values))) for _, values, show in columns]
         lines.append(["mean", cities, *means])
-    widths = [max(map(len, column)) for column in zip(heads, *lines, strict=True)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = [
         "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()
-        for line in [heads, *lines]
+        for line in lines
     ]
     if found.compile_seconds:
         text.append(f"(and {found.compile_seconds:.1f} s to compile)")
@@ -82,25 +76,26 @@ def record(
         "cities": instances.cities,
         "metric": instances.metric,
         "unit": instances.unit,
-        "mean_length": float(found.lengths.mean()),
         "mean_seconds": float(found.seconds.mean()),
         "compile_seconds": found.compile_seconds,
         "names": list(instances.names),
         "labels": None if instances.labels is None else list(instances.labels),
-        "lengths": found.lengths.tolist(),
         "euclidean_lengths": None if planar is None else planar.tolist(),
+        **_numbers(found),
+    }
+    if compared is not None:
+        gap = float(_gaps(found, compared).mean())
+        written["near_optimal"] = {"mean_gap": gap, **_numbers(compared)}
+    return written
+
+
+def _numbers(found: Solved) -> dict[str, Any]:
+    return {
+        "mean_length": float(found.lengths.mean()),
+        "lengths": found.lengths.tolist(),
         "seconds": found.seconds.tolist(),
         "tours": found.tours.tolist(),
     }
-    if compared is not None:
-        written["near_optimal"] = {
-            "mean_length": float(compared.lengths.mean()),
-            "mean_gap": float(_gaps(found, compared).mean()),
-            "lengths": compared.lengths.tolist(),
-            "seconds": compared.seconds.tolist(),
-            "tours": compared.tours.tolist(),
-        }
-    return written
 
 
 def draw(
@@ -108,26 +103,13 @@ def draw(
 ) -> None:
     """Draws the first instances, each beside its near-optimal tour where there is one."""
     assert instances.display is not None
-    panels = []
+    shown = {method.replace("_", " "): found}
+    if compared is not None:
+        shown["near-optimal"] = compared
+    panels: list[Panel] = []
     for index, name in enumerate(instances.names[:_PANELS]):
-        panel = Panel(
-            f"{name}, {method.replace('_', ' ')}",
-            instances.display[index],
-            found.tours[index],
-            instances.labels,
-            caption(found.lengths[index], instances.unit),
-        )
-        if compared is None:
-            panels.append(panel)
-            continue
-        best = compared.lengths[index]
-        text = caption(found.lengths[index], instances.unit, best)
-        panels.append(panel._replace(caption=text, reference=compared.tours[index]))
-        panels.append(
-            panel._replace(
-                title=f"{name}, near-optimal",
-                tour=compared.tours[index],
-                caption=caption(best, instances.unit),
-            )
-        )
+        tours = {f"{name}, {title}": each.tours[index] for title, each in shown.items()}
+        lengths = {f"{name}, {title}": each.lengths[index] for title, each in shown.items()}
+        coords, unit, labels = instances.display[index], instances.unit, instances.labels
+        panels += side_by_side(coords, tours, lengths, unit=unit, labels=labels)
     draw_panels(path, panels[:_PANELS])

@@ -64,7 +64,8 @@ def _finish(config: ConfigDict, state: Any, workdir: Path) -> list[Row]:
         captions = {method: float(values[0]) for method, values in compared.reached.items()}
         title = f"One instance of {config.cities} cities"
         picture = workdir / "tours.png"
-        tours.draw_tours(picture, compared.instances[0], first, captions, title=title)
+        panels = tours.side_by_side(compared.instances[0], first, captions)
+        tours.draw_panels(picture, panels, title=title)
     if config.finish.real_cities:
         rows += _real_cities(config, state.params, workdir)
     if rows:
@@ -99,6 +100,6 @@ def _real_cities(config: ConfigDict, params: Any, workdir: Path) -> list[Row]:
     for name, value in reached.items():
         row = {"name": f"cities{count}-{name}", "metric": "tour_km", "value": value}
         rows.append(row | {"low": value, "high": value, "n": 1, "unit": "instance"})
-    picture = workdir / "cities.png"
-    tours.draw_tours(picture, coords, panels, reached, unit="km", labels=names, title="Real cities")
+    maps = tours.side_by_side(coords, panels, reached, unit="km", labels=names)
+    tours.draw_panels(workdir / "cities.png", maps, title="Real cities")
     return rows

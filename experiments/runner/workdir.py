@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -111,14 +112,26 @@ def write_config(workdir: Path, config: ConfigDict) -> None:
         replace_text(path, text)
 
 
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A name in the same folder that no file has, to write; `path` is replaced by it at the end.
+
+    At any moment `path` holds either the old content or the new, and a failure leaves the old.
+    """
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def replace_text(path: Path, text: str) -> None:
     """Writes a file so that at any moment it holds either the old text or the new."""
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w") as file:
+    with replacing(path) as temporary, temporary.open("x") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def read_results(path: Path) -> dict[str, Any]:

@@ -143,7 +143,11 @@ def test_a_picture_of_real_cities(tmp_path):
         (("FILE", "--model", "r", "--seed", "-1"), "from 0"),
         (("FILE", "--method", "exact", "--json", "nowhere/out.json"), "there is no folder"),
         (("FILE", "--method", "exact", "--json", "FOLDER"), "is a folder"),
-        (("FILE", "--method", "exact", "--picture", "out.gif"), "expected a file in .png"),
+        (
+            ("FILE", "--method", "exact", "--picture", "out.gif"),
+            "expected a file that ends in .png",
+        ),
+        (("FILE", "--method", "exact", "--json", f"{'a' * 300}.json"), "File name too long"),
         (("FILE", "--method", "exact", "--colour"), "unrecognized arguments: --colour"),
     ],
 )
@@ -192,6 +196,34 @@ def test_a_failure_leaves_older_outputs_alone(square, tmp_path, monkeypatch, cap
     assert run("--method", "exact", "--json", out, square) == FAILED
     assert capsys.readouterr().err == "stopped: no proof\n"
     assert out.read_text() == "older"
+
+
+def test_no_other_file_is_touched_and_the_home_folder_is_known(square, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("out.tmp", ".out.json.tmp"):
+        (tmp_path / name).write_text("a neighbour")
+    before = {path.name for path in tmp_path.iterdir()}
+    assert run("--method", "exact", "--json=~/out.json", f"~/{square.name}") == 0
+    assert {path.name for path in tmp_path.iterdir()} == before | {"out.json"}
+    assert json.loads((tmp_path / "out.json").read_text())["file"] == str(square)
+    assert (tmp_path / "out.tmp").read_text() == "a neighbour"
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(square, monkeypatch, capsys):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    def unreached(*_, **__):
+        raise AssertionError
+
+    out = square.with_name("out.json")
+    monkeypatch.setattr(solve, "replace_text", full)
+    assert run("--method", "exact", "--json", out, square) == FAILED
+    assert "stopped: [Errno 28] No space left" in capsys.readouterr().err
+    monkeypatch.setattr(solve.tempfile, "TemporaryFile", full)
+    monkeypatch.setattr(solve, "solve", unreached)
+    said = refused(capsys, "--method", "exact", "--json", out, square)
+    assert said == f"error: --json {out}: cannot be written: No space left on device\n"
 
 
 def test_an_interrupt_leaves_older_outputs_alone(square, tmp_path, monkeypatch):

@@ -19,12 +19,19 @@ def figures(monkeypatch):
     return drawn
 
 
+def draw(path, coords, tours, lengths=None, *, title="", **options):
+    steps = {name: coords[tour] - coords[np.roll(tour, -1)] for name, tour in tours.items()}
+    lengths = lengths or {name: float(np.hypot(*each.T).sum()) for name, each in steps.items()}
+    panels = pictures.side_by_side(coords, tours, lengths, **options)
+    pictures.draw_panels(path, panels, title=title)
+
+
 def panels_of(figure):
     return [axes for axes in figure.axes if axes.get_title()]
 
 
 def test_every_tour_is_drawn_closed_with_its_length(figures, tmp_path):
-    pictures.draw_tours(tmp_path / "a.png", SQUARE, {"crossed": CROSSED, "round": ROUND})
+    draw(tmp_path / "a.png", SQUARE, {"crossed": CROSSED, "round": ROUND})
     crossed, best = panels_of(figures[0])
     assert [axes.get_title() for axes in (crossed, best)] == ["crossed", "round"]
     assert best.get_xlabel() == "length 4"
@@ -35,7 +42,7 @@ def test_every_tour_is_drawn_closed_with_its_length(figures, tmp_path):
 
 
 def test_edges_that_the_best_tour_lacks_stand_out(figures, tmp_path):
-    pictures.draw_tours(tmp_path / "a.png", SQUARE, {"crossed": CROSSED, "round": ROUND})
+    draw(tmp_path / "a.png", SQUARE, {"crossed": CROSSED, "round": ROUND})
     crossed, best = panels_of(figures[0])
     # 0-2 and 1-3 cross; 2-1 and 3-0 are sides of the square.
     colours = [tuple(colour) for colour in crossed.collections[0].get_colors()]
@@ -47,7 +54,7 @@ def test_edges_that_the_best_tour_lacks_stand_out(figures, tmp_path):
 def test_given_lengths_and_units_are_written(figures, tmp_path):
     lengths = {"one": 12345.6, "two": 13000.0}
     tours = {"one": ROUND, "two": ROUND}
-    pictures.draw_tours(tmp_path / "a.png", SQUARE, tours, lengths, unit="km", title="T")
+    draw(tmp_path / "a.png", SQUARE, tours, lengths, unit="km", title="T")
     one, two = panels_of(figures[0])
     assert one.get_xlabel() == "length 12,346 km"
     assert two.get_xlabel() == "length 13,000 km (+5.3%)"
@@ -56,7 +63,7 @@ def test_given_lengths_and_units_are_written(figures, tmp_path):
 
 
 def test_one_scale_for_both_axes(figures, tmp_path):
-    pictures.draw_tours(tmp_path / "a.png", SQUARE * [10, 1], {"a": ROUND})
+    draw(tmp_path / "a.png", SQUARE * [10, 1], {"a": ROUND})
     (axes,) = panels_of(figures[0])
     assert axes.get_aspect() == 1.0
     assert axes.get_xlim()[0] < 0 < 10 < axes.get_xlim()[1]
@@ -70,16 +77,18 @@ def test_many_panels_fill_rows(figures, tmp_path):
 
 
 def test_a_map_names_every_city_without_overlap(figures, tmp_path):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     # Pairs of cities so close that their names collide unless they are placed apart.
     corners = np.array([[x, y] for x in range(4) for y in range(3)], float)
     points = np.concatenate([corners, corners + np.array([0.03, 0.01])])
     names = [f"Somewhere {index}" for index in range(24)]
     tour = np.random.default_rng(0).permutation(24)
-    pictures.draw_tours(tmp_path / "a.png", points, {"map": tour}, labels=names)
+    draw(tmp_path / "a.png", points, {"map": tour}, labels=names)
     figure = figures[0]
     (axes,) = panels_of(figure)
     assert [text.get_text() for text in axes.texts] == names
-    renderer = figure.canvas.get_renderer()
+    renderer = FigureCanvasAgg(figure).get_renderer()
     boxes = [text.get_window_extent(renderer) for text in axes.texts]
     frame = axes.get_window_extent(renderer)
     assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)
@@ -96,7 +105,7 @@ def test_the_same_arguments_give_the_same_file(tmp_path, suffix):
     names = ["Ålesund", "Łódź", "a", "b", ""]
     files = [tmp_path / f"{name}{suffix}" for name in ("one", "two")]
     for path in files:
-        pictures.draw_tours(path, points, {"a": np.arange(5)}, labels=names, title="t")
+        draw(path, points, {"a": np.arange(5)}, labels=names, title="t")
     assert files[0].read_bytes() == files[1].read_bytes()
     assert sorted(tmp_path.iterdir()) == files  # and no temporary file is left
 
@@ -104,12 +113,12 @@ def test_the_same_arguments_give_the_same_file(tmp_path, suffix):
 @pytest.mark.parametrize("cities", [1, 2, 500])
 def test_sizes(tmp_path, cities):
     points = np.random.default_rng(2).uniform(size=(cities, 2))
-    pictures.draw_tours(tmp_path / "a.png", points, {"a": np.arange(cities)})
+    draw(tmp_path / "a.png", points, {"a": np.arange(cities)})
     assert (tmp_path / "a.png").stat().st_size > 1000
 
 
 def test_coincident_cities(tmp_path):
-    pictures.draw_tours(tmp_path / "a.png", np.zeros((3, 2)), {"a": np.arange(3)}, labels="abc")
+    draw(tmp_path / "a.png", np.zeros((3, 2)), {"a": np.arange(3)}, labels="abc")
     assert (tmp_path / "a.png").exists()
 
 
@@ -125,7 +134,7 @@ def test_a_failure_leaves_the_older_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Figure, "savefig", fail)
     with pytest.raises(OSError, match="disk full"):
-        pictures.draw_tours(path, SQUARE, {"a": ROUND})
+        draw(path, SQUARE, {"a": ROUND})
     assert path.read_bytes() == b"older"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -142,10 +151,10 @@ def test_a_failure_leaves_the_older_file(tmp_path, monkeypatch):
 )
 def test_bad_arguments_are_named(tmp_path, name, coords, tours, options, message):
     with pytest.raises(ValueError, match=message):
-        pictures.draw_tours(tmp_path / name, coords, tours, **options)
+        draw(tmp_path / name, coords, tours, **options)
 
 
 def test_a_missing_library_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r'pip install "ncolab\[demo\]"'):
-        pictures.draw_tours(tmp_path / "a.png", SQUARE, {"a": ROUND})
+        draw(tmp_path / "a.png", SQUARE, {"a": ROUND})
