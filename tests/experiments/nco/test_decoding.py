@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.nco import decoding as solution_search
+from experiments.nco import decoding
 from experiments.nco.decoding import Model
 from experiments.runner.pretrained import Pretrained
-from nco import pointer
+from nco import pointer, search
 from nco.policy_gradient import Policy, Sample
 from nco.problems import tsp
 
@@ -33,9 +33,16 @@ def sorting_policy():
     return Policy(sample, lambda *_: None)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def model():
     return Model(sorting_policy(), {"direction": jnp.array([1.0, 0.0])}, "sorting")
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A small pointer network that was never trained."""
+    params = pointer.init(jax.random.key(0), embed=8, hidden=8, scale=None)
+    return Model(pointer.policy(tsp.problem), params, "small")
 
 
 def lengths(tours, points=POINTS):
@@ -55,14 +62,14 @@ def check(found, progress, count, units):
 
 def test_greedy_takes_every_instance(model):
     progress = []
-    found = solution_search.greedy(model, POINTS, progress.append)
+    found = decoding.greedy(model, POINTS, progress.append)
     check(found, progress, 7, 7)
     np.testing.assert_array_equal(found.actions, np.argsort(POINTS[..., 0], axis=1))
 
 
 def test_batches_of_one_size_cover_everything_once():
     covered = []
-    for batch, padded in solution_search._batches(POINTS, 3):
+    for batch, padded in decoding._batches(POINTS, 3):
         assert padded.shape == (3, 6, 2)
         real = batch.stop - batch.start
         np.testing.assert_array_equal(padded[:real], POINTS[batch])
@@ -73,33 +80,33 @@ def test_batches_of_one_size_cover_everything_once():
 @pytest.mark.parametrize("samples", [1, 5, 300, 1009])
 def test_best_of_samples(model, samples):
     progress = []
-    found = solution_search.best_of_samples(
+    found = decoding.best_of_samples(
         model, POINTS, progress.append, num_samples=samples, temperature=1.0, seed=0
     )
     check(found, progress, 7, 7 * samples)
 
 
-def search(model, **options):
+def draw(model, **options):
     given = {"num_samples": 256, "temperature": 1.0, "seed": 0} | options
-    return solution_search.best_of_samples(model, POINTS, lambda _: None, **given)
+    return decoding.best_of_samples(model, POINTS, lambda _: None, **given)
 
 
 def test_more_samples_are_better_and_seeds_repeat(model):
-    few, many = search(model, num_samples=4), search(model, num_samples=4000)
+    few, many = draw(model, num_samples=4), draw(model, num_samples=4000)
     assert (lengths(many.actions) <= lengths(few.actions)).all()
     assert lengths(many.actions).sum() < lengths(few.actions).sum()
-    np.testing.assert_array_equal(search(model, num_samples=4).actions, few.actions)
-    assert (search(model, num_samples=4, seed=1).actions != few.actions).any()
+    np.testing.assert_array_equal(draw(model, num_samples=4).actions, few.actions)
+    assert (draw(model, num_samples=4, seed=1).actions != few.actions).any()
 
 
 def test_curves_tell_the_best_so_far(model):
-    many = search(model, num_samples=2560)
+    many = draw(model, num_samples=2560)
     assert many.best_so_far.shape == (2, 7)
     np.testing.assert_array_equal(many.considered, [1280, 2560])
     assert (np.diff(many.best_so_far, axis=0) >= 0).all()
     np.testing.assert_allclose(-many.best_so_far[-1], lengths(many.actions), rtol=1e-5)
     options = {"steps": 3, "batch": 4, "learning_rate": 0.05}
-    found = solution_search.active_search(model, POINTS[:2], **options)
+    found = decoding.active_search(model, POINTS[:2], **options)
     np.testing.assert_array_equal(found.considered, [4, 8, 12])
     assert (np.diff(found.best_so_far, axis=0) >= 0).all()
     np.testing.assert_allclose(-found.best_so_far[-1], lengths(found.actions), rtol=1e-5)
@@ -108,8 +115,8 @@ def test_curves_tell_the_best_so_far(model):
 def test_an_ensemble_keeps_the_best_models_tour(model):
     along_y = model._replace(params={"direction": jnp.array([0.0, 1.0])})
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), model.params, along_y.params)
-    both = solution_search.greedy_ensemble(model, stacked, POINTS)
-    each = [lengths(solution_search.greedy(one, POINTS).actions) for one in (model, along_y)]
+    both = decoding.greedy_ensemble(model, stacked, POINTS)
+    each = [lengths(decoding.greedy(one, POINTS).actions) for one in (model, along_y)]
     np.testing.assert_allclose(lengths(both.actions), np.minimum(*each), rtol=1e-6)
     assert (each[0] < each[1]).any()
     assert (each[1] < each[0]).any()
@@ -121,27 +128,33 @@ import sys
 import jax
 jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
 import numpy as np
-from experiments import solution_search
-model = solution_search.load("random")
-points = np.random.default_rng(0).uniform(size=(int(sys.argv[2]), 6, 2)).astype(np.float32)
-found = [
-    solution_search.greedy(model, points),
-    solution_search.best_of_samples(model, points, num_samples=16, temperature=1.0),
-    solution_search.active_search(model, points, steps=3, batch=4, learning_rate=1e-3),
-]
+from experiments.nco import decoding
+from nco import pointer
+from nco.problems import tsp
+params = pointer.init(jax.random.key(0), embed=8, hidden=8, scale=None)
+model = decoding.Model(pointer.policy(tsp.problem), params, "small")
 assert jax.device_count() == int(sys.argv[1])
-print([each.actions.tolist() for each in found])
+for count in sys.argv[2:]:
+    points = np.random.default_rng(0).uniform(size=(int(count), 6, 2)).astype(np.float32)
+    found = [
+        decoding.greedy(model, points),
+        decoding.best_of_samples(model, points, num_samples=16, temperature=1.0),
+        decoding.active_search(model, points, steps=3, batch=4, learning_rate=1e-3),
+    ]
+    print([each.actions.tolist() for each in found])
 """
 
-    def run(devices, instances):
-        words = [sys.executable, "-c", code, str(devices), str(instances)]
+    def run(devices, *instances):
+        words = [sys.executable, "-c", code, str(devices), *map(str, instances)]
         done = subprocess.run(words, capture_output=True, text=True, check=True)
-        return [np.array(actions) for actions in json.loads(done.stdout)]
+        return [[np.array(each) for each in json.loads(line)] for line in done.stdout.splitlines()]
 
-    for one, shared in zip(run(1, 6), run(3, 6), strict=True):
-        np.testing.assert_array_equal(one, shared)
+    one, (greedy, _, active) = run(1, 6, 3)
+    (three,) = run(3, 6)
+    for alone, shared in zip(one, three, strict=True):
+        np.testing.assert_array_equal(alone, shared)
     # With fewer instances than devices the batch is filled up, and sampling draws other numbers.
-    (greedy, _, active), (padded, sampled, alone) = run(1, 3), run(4, 3)
+    ((padded, sampled, alone),) = run(4, 3)
     np.testing.assert_array_equal(greedy, padded)
     np.testing.assert_array_equal(active, alone)
     np.testing.assert_array_equal(np.sort(sampled, axis=1), np.tile(np.arange(6), (3, 1)))
@@ -153,7 +166,7 @@ def test_rounds_differ_from_one_another(model):
 
     def found(num_samples):
         options = {"num_samples": num_samples, "temperature": 0.3, "seed": 0}
-        tours = solution_search.best_of_samples(model, points, lambda _: None, **options).actions
+        tours = decoding.best_of_samples(model, points, lambda _: None, **options).actions
         return lengths(tours, points)
 
     one, ten = found(1280), found(12800)
@@ -162,14 +175,14 @@ def test_rounds_differ_from_one_another(model):
 
 
 def test_temperature_reaches_the_policy(model):
-    cold = search(model, temperature=1e-6).actions
+    cold = draw(model, temperature=1e-6).actions
     np.testing.assert_array_equal(cold, np.argsort(POINTS[..., 0], axis=1))
 
 
 @pytest.mark.parametrize("samples", [1, 2, 127, 128, 129, 1000, 1280, 9973, 12_800, 100_003])
 @pytest.mark.parametrize("largest", [1, 16, 128])
 def test_plans_add_up(samples, largest):
-    rounds, chunk = solution_search.plan(samples, largest)
+    rounds, chunk = search.plan(samples, largest)
     assert sum(rounds) == samples
     assert 1 <= chunk <= largest
     assert len(set(rounds)) <= 2
@@ -181,58 +194,57 @@ def test_plans_add_up(samples, largest):
 def test_active_search_learns_on_each_instance(model):
     progress = []
     options = {"batch": 4, "learning_rate": 0.05, "seed": 0}
-    found = solution_search.active_search(model, POINTS[:3], progress.append, steps=40, **options)
+    found = decoding.active_search(model, POINTS[:3], progress.append, steps=40, **options)
     check(found, progress, 3, 3 * 40)
-    unseen = solution_search.active_search(model, POINTS[:3], None, steps=40, **options)
+    unseen = decoding.active_search(model, POINTS[:3], None, steps=40, **options)
     np.testing.assert_array_equal(unseen.actions, found.actions)
-    untrained = solution_search.greedy(model, POINTS[:3], progress.append)
+    untrained = decoding.greedy(model, POINTS[:3], progress.append)
     assert (lengths(found.actions) < lengths(untrained.actions)).all()
 
 
 def test_instances_are_searched_independently(model):
     options = {"steps": 40, "batch": 4, "learning_rate": 0.05, "seed": 0}
-    both = solution_search.active_search(model, POINTS[:2], None, **options)
-    alone = solution_search.active_search(model, POINTS[:1], None, **options)
+    both = decoding.active_search(model, POINTS[:2], None, **options)
+    alone = decoding.active_search(model, POINTS[:1], None, **options)
     np.testing.assert_array_equal(both.actions[0], alone.actions[0])
 
 
 @pytest.mark.parametrize("at_once", [2, 3, 5, 9])
 def test_instances_that_are_searched_at_once_find_what_each_finds_alone(model, at_once):
     options = {"steps": 20, "batch": 8, "learning_rate": 0.05, "seed": 0}
-    alone = solution_search.active_search(model, POINTS[:5], at_once=1, **options)
-    found = solution_search.active_search(model, POINTS[:5], at_once=at_once, **options)
+    alone = decoding.active_search(model, POINTS[:5], at_once=1, **options)
+    found = decoding.active_search(model, POINTS[:5], at_once=at_once, **options)
     assert (alone.together, found.together) == (1, min(5, at_once))
     np.testing.assert_array_equal(found.actions, alone.actions)
     np.testing.assert_allclose(found.best_so_far, alone.best_so_far, rtol=1e-6)
     assert found.seconds.shape == (5,)
 
 
-def test_pointer_networks_that_learn_at_once_find_what_each_finds_alone():
-    model = solution_search.load("random", 0)
+def test_pointer_networks_that_learn_at_once_find_what_each_finds_alone(network):
     options = {"steps": 4, "batch": 8, "learning_rate": 1e-2, "seed": 0}
-    alone = solution_search.active_search(model, POINTS[:4], at_once=1, **options)
-    found = solution_search.active_search(model, POINTS[:4], at_once=4, **options)
+    alone = decoding.active_search(network, POINTS[:4], at_once=1, **options)
+    found = decoding.active_search(network, POINTS[:4], at_once=4, **options)
     np.testing.assert_array_equal(found.actions, alone.actions)
     np.testing.assert_allclose(found.best_so_far, alone.best_so_far, rtol=1e-5)
 
 
 def test_an_accelerator_searches_as_many_at_once_as_its_memory_takes(monkeypatch):
-    assert solution_search._searched_at_once(128 * 20) == 1  # this is a CPU
+    assert decoding.searched_at_once(128 * 20) == 1  # this is a CPU
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    counts = [solution_search._searched_at_once(128 * cities) for cities in (20, 100, 10_000)]
+    counts = [decoding.searched_at_once(128 * cities) for cities in (20, 100, 10_000)]
     assert counts[0] > counts[1] > counts[2] == 1
 
 
 @pytest.mark.parametrize("cities", [2, 5])
 def test_the_pointer_network(cities):
-    model = solution_search.load("random", 0)
+    model = decoding.load("random", 0)
     points = POINTS[:2, :cities]
-    found = solution_search.greedy(model, points, lambda _: None)
+    found = decoding.greedy(model, points, lambda _: None)
     np.testing.assert_array_equal(np.sort(found.actions), np.tile(np.arange(cities), (2, 1)))
 
 
 def test_untrained_networks_follow_the_seed():
-    one, again, other = (solution_search.load("random", seed).params["embed"] for seed in (0, 0, 1))
+    one, again, other = (decoding.load("random", seed).params["embed"] for seed in (0, 0, 1))
     np.testing.assert_array_equal(one, again)
     assert (one != other).any()
 
@@ -242,7 +254,7 @@ class TestLoading:
     def pretrained(self, monkeypatch):
         def serve(params, config):
             loaded = Pretrained(params, config, {})
-            monkeypatch.setattr(solution_search.pretrained, "load", lambda name: loaded)
+            monkeypatch.setattr(decoding.pretrained, "load", lambda name: loaded)
 
         return serve
 
@@ -252,7 +264,7 @@ class TestLoading:
         params = pointer.init(jax.random.key(0))
         settings = {"glimpses": 2, "clip": None, "forget_bias": 0.5, "center": 0.5, "spread": 0.3}
         pretrained(params, {"experiment": "nco_tsp", "model": {**settings, "hidden": 128}})
-        loaded = solution_search.load("some/model")
+        loaded = decoding.load("some/model")
         assert (loaded.name, loaded.problem) == ("some/model", tsp.problem)
         assert seen == {**settings, "perturbation": None}
         np.testing.assert_array_equal(loaded.params["embed"], params["embed"])
@@ -260,4 +272,4 @@ class TestLoading:
     def test_a_network_for_another_problem_is_refused(self, pretrained):
         pretrained({}, {"experiment": "nco_knapsack"})
         with pytest.raises(ValueError, match=r"some/model: .* got .* nco_knapsack"):
-            solution_search.load("some/model")
+            decoding.load("some/model")

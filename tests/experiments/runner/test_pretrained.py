@@ -4,12 +4,11 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.nco import decoding as solution_search
-from experiments.nco import methods as nco_methods
-from experiments.nco import training as pointer_training
-from experiments.nco.methods import Options
+from experiments.nco import measure
+from experiments.nco.problems import gap_percent, of_task
 from experiments.report import rows
 from experiments.report import table as results_table
+from experiments.runner import config as configs
 from experiments.runner import pretrained
 from experiments.runner.workdir import write_results
 from nco import pointer
@@ -59,21 +58,23 @@ def test_every_shipped_model_loads():
 @pytest.mark.parametrize("name", [n for n in pretrained.shipped() if n.startswith("nco/")])
 def test_a_shipped_model_decodes_as_well_as_its_recorded_row_says(name):
     """Greedy decoding of the first public instances, against their optima and the row's gap."""
-    loaded = pretrained.load(name)
-    task = nco_methods.task_of(loaded.config)
-    group = "tsp" if task.sign < 0 else "knapsack"
-    rows = results_table.read_table(results_table.table_path(f"nco/{group}")).rows
-    recorded = {row["metric"]: row for row in rows if row["name"] == f"{task.name}-greedy"}
-    count = 64 if task.items <= 50 else 16
-    instances = pointer_training.public_instances(task.items, count)
-    found = solution_search.greedy(solution_search.of(loaded, name), instances)
-    reached = nco_methods.score(task, instances, found.actions)
-    best = nco_methods.baselines(task, Options())["optimal"].solve(instances).values
-    gap = nco_methods.gap_percent(task, reached, best)
+    task = name.removeprefix("nco/")
+    kind, count = of_task(task), 64 if task in ("tsp20", "tsp50", "knap50") else 16
+    rows = results_table.read_table(
+        results_table.table_path(f"nco/{'tsp' if kind.task == 'tsp' else 'knapsack'}")
+    ).rows
+    recorded = {row["metric"]: row for row in rows if row["name"] == f"{task}-greedy"}
+
+    def values(method):
+        config = configs.load(f"nco/measure:{task}-{method},cpu")
+        return np.array(measure.build(config).objective([0, count], 0).more["values"])
+
+    reached = values("greedy")
+    gap = gap_percent(kind, reached, values("optimal"))
     error = gap.std(ddof=1) / np.sqrt(count)
     assert abs(gap.mean() - recorded["gap_percent"]["value"]) < 3 * error
     # An untrained network's tours are twice as long and more, its knapsacks a third worse.
-    assert gap.mean() < {"tsp20": 3, "tsp50": 9, "tsp100": 17}.get(task.name, 0.5)
+    assert gap.mean() < {"tsp20": 3, "tsp50": 9, "tsp100": 17}.get(task, 0.5)
     if name == "nco/tsp20":
         assert reached.mean() < 3.97
 
