@@ -1,7 +1,9 @@
 """Kernels of the mpl room: a student's update, a teacher's, both with feedback; a convolution.
 
-`mpl` compares the update of Meta Pseudo Labels with its parts trained separately, and both with
-their counted operations (`experiments/results/mpl/step.json`).
+The timing `step-mpl` compares the update of Meta Pseudo Labels with its parts trained separately,
+and both with their counted operations:
+
+    python -m experiments.bench mpl --only 'step-*' --json experiments/results/mpl/step.json
 
 The count, in passes of a network over B images (a backward pass is two): the teacher alone 9 B,
 forwards and backwards over labelled, weak and strong images; the student alone 3 B; together with
@@ -12,13 +14,17 @@ logits, which is differentiated once. 15 over 12 is 1.25; augmentations are no p
 
 from __future__ import annotations
 
+import functools
+import statistics
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.bench.kernel import Comparison, Kernel
+from experiments.bench.kernel import Kernel, Loaded, Timing
+from experiments.report.rows import Row
 from mpl import baselines, meta, objectives, optimizers, teaching
 from mpl.models import wide_resnet
 from mpl.models.convolution import conv_general_dilated
@@ -62,18 +68,47 @@ def batch(size: int) -> dict[str, Any]:
     return jax.tree.map(jnp.asarray, made)
 
 
-def kernels(*, tiny: bool = False) -> list[Kernel | Comparison]:
+def kernels(*, tiny: bool = False) -> list[Kernel]:
     """Returns the kernels; the floor's convolutions count as matrix products.
 
     Args:
       tiny: a few small images instead, for tests.
     """
     size = 4 if tiny else BATCH
-    student, teacher, both = (
-        _update(name, learner, size) for name, learner in learners(tiny=tiny).items()
-    )
-    parts = Comparison("mpl", both, (student, teacher), both.settings)
-    return [student, teacher, both, _convolution(size), parts]
+    found = [_update(name, learner, size) for name, learner in learners(tiny=tiny).items()]
+    return [*found, _convolution(size)]
+
+
+def timings(*, tiny: bool = False) -> list[Timing]:
+    """Returns the comparison of an update with its parts.
+
+    Args:
+      tiny: toy sizes, for tests.
+    """
+    rounds, seconds = (2, 0.0) if tiny else (9, 1.0)
+    return [Timing("step-mpl", functools.partial(_over_parts, tiny, rounds, seconds))]
+
+
+def _over_parts(tiny: bool, rounds: int, seconds: float) -> list[Row]:
+    """Times of the three, which take turns, and their counted operations."""
+    named = {kernel.name: kernel for kernel in kernels(tiny=tiny)}
+    loaded = [Loaded(named[f"digits-{name}"]) for name in ("mpl", "student", "teacher")]
+    ratios = []
+    for _ in range(rounds):
+        whole, *parts = [statistics.median(one.timed(seconds)) for one in loaded]
+        ratios.append(whole / sum(parts))
+    whole, *parts = [one.cost.flops + one.cost.transcendentals for one in loaded]
+    flops = whole / sum(parts)
+
+    def row(metric: str, values: Sequence[float]) -> Row:
+        middle = statistics.median(values)
+        numbers = {"value": middle, "low": min(values), "high": max(values), "n": len(values)}
+        about = {"unit": "round", "config": f"WideResNet-10-1, digits, batch {BATCH}"}
+        return {"name": "mpl", "metric": metric, **numbers, **about}
+
+    over = [ratio / flops for ratio in ratios]
+    found = {"ratio": ratios, "flops_ratio": [flops], "ratio_over_flops_ratio": over}
+    return [row(metric, values) for metric, values in found.items()]
 
 
 def _update(name: str, learner: Learner, size: int) -> Kernel:
