@@ -35,8 +35,9 @@ ifeq ($(ROOM),experiments)
 TESTED += $(foreach room,$(sort $(PACKAGES) $(notdir $(wildcard experiments/configs/[a-z]*))), \
 	--ignore=experiments/$(room) --ignore=tests/experiments/$(room))
 endif
-TESTED += $(patsubst experiments/configs/%.py,'tests/experiments/runner/test_contract.py::test_configs[%]', \
-	$(wildcard experiments/configs/$(ROOM)/[a-z]*.py))
+CONFIGS := $(patsubst experiments/configs/%.py,%,$(wildcard experiments/configs/$(ROOM)/[a-z]*.py))
+TESTED += $(foreach contract,test_configs test_updates_of_large_networks, \
+	$(CONFIGS:%='tests/experiments/runner/test_contract.py::$(contract)[%]'))
 endif
 
 # Python's own compiled files are worth having whatever the shell says: importing jax and its kin

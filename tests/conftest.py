@@ -33,8 +33,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 for _module in ("chex", "flax.linen", "flax.struct"):
     importlib.import_module(_module)
 
-# As many compiled programs may a test leave to the next: about 1 GB.
-LIVE_PROGRAMS = 600
+# As many compiled programs may a test leave to the next: 0.8 GB at most.
+LIVE_PROGRAMS = 400
 
 # glibc alone has it, and keeps freed memory without.
 _give_back = getattr(ctypes.CDLL(None), "malloc_trim", lambda pad: 0)

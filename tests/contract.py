@@ -27,6 +27,10 @@ from experiments.runner.structure import leaf_names
 
 PyTree = Any
 
+# Arrays in a state: tracing takes time for each layer, and beyond these many an update takes 3 s
+# to half a minute.
+LARGE = 250
+
 
 class Learner(Protocol):
     """The part of `nco.policy_gradient.Learner` that the contract is about."""
@@ -149,21 +153,24 @@ def _check_seeds(
             )
 
 
-def check_config(name: str) -> None:
+def check_config(name: str, *, large: bool = False) -> None:
     """Checks a config: its docstring, and that each of its arguments builds and fits together.
 
     The docstring has a line to list it by, a command that runs it, a time and a number to expect.
     `get_config` runs for each argument in the file's `ARGUMENTS` (("",) if there are none), as
     `size[,preset]`; paper scale belongs there. Building makes no more than shapes of it: states,
     batches and one update of each phase are evaluated abstractly. An argument whose data is not on
-    this machine is built as far as that; one has to be built whole.
+    this machine is built as far as that; one has to be built whole. So it is with the updates of
+    large networks, unless they are asked for: one update of a smaller one has to be evaluated.
 
     Args:
       name: under `experiments/configs`, or a path to a `.py` file.
+      large: evaluates the updates of states of more than `LARGE` arrays, and no others.
     """
     module = configs.load_module(name)
     _check_docstring(name, module.__doc__ or "")
     built: list[str] = []
+    whole: list[str] = []
     for argument in getattr(module, "ARGUMENTS", ("",)):
         config = configs.load(f"{name}:{argument}")
         try:
@@ -175,12 +182,20 @@ def check_config(name: str) -> None:
         assert mode in ("max", "min"), f"headline {metric}: expected max or min, got {mode}"
         if isinstance(experiment, Search):
             describe(experiment, config, [])  # asks for the first trial
+            whole.append(argument)
             continue
         check_phases(experiment.phases, experiment.cycle, config.steps)
         mesh = make_mesh(jax.devices()[:1])
         programs = Programs(experiment, mesh, config.num_seeds, config.seed_axis)
-        programs.check(config.seed)
+        is_large = len(jax.tree.leaves(programs.abstract_state())) > LARGE
+        if is_large == large:
+            programs.check(config.seed)
+            whole.append(argument)
+        elif is_large:
+            for index in range(len(experiment.phases)):
+                programs.abstract_batch(index, config.seed)
     assert built, f"{name}: expected an argument that builds without data of its own"
+    assert large or whole, f"{name}: expected an argument of fewer than {LARGE} arrays"
 
 
 def _check_docstring(name: str, text: str) -> None:

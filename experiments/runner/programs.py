@@ -70,6 +70,7 @@ class Programs:
         self._resident: dict[int, Any] = {}
         self._data = [jax.tree.map(self._place_once, phase.data) for phase in experiment.phases]
         self._compiled: dict[tuple[int, bool], Callable[..., Any]] = {}
+        self._abstract: PyTree = None
 
     def init(self, seed: int) -> PyTree:
         """Returns the first state; seed i of several starts from `jax.random.key(seed + i)`."""
@@ -80,7 +81,9 @@ class Programs:
 
     def abstract_state(self) -> PyTree:
         """Returns the shapes and dtypes of one seed's state."""
-        return jax.eval_shape(self._init, np.uint32(0))
+        if self._abstract is None:  # seconds, for a large network
+            self._abstract = jax.eval_shape(self._init, np.uint32(0))
+        return self._abstract
 
     def abstract_states(self) -> PyTree:
         """Returns the shapes and dtypes of all seeds' states, as they are saved."""

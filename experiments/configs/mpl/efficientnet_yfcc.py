@@ -24,7 +24,7 @@ from experiments.mpl import photograph_config as large
 from experiments.runner.checks import split_arg
 
 SIZES = ("reduced", "noisy_student", "supervised")
-ARGUMENTS = ("reduced,paper", "noisy_student,smoke", "supervised,smoke")
+ARGUMENTS = ("reduced,paper", "reduced,smoke", "noisy_student,smoke", "supervised,smoke")
 
 
 def get_config(arg: str = "") -> ConfigDict:

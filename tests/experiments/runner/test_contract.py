@@ -9,6 +9,7 @@ import pytest
 
 from experiments.runner import config as configs
 from experiments.runner.checks import ConfigError
+from tests import contract
 from tests.contract import check_config, check_learner
 from tests.experiments.conftest import TOY
 from tests.experiments.runner import toy as glue
@@ -33,6 +34,19 @@ def batch():
 @pytest.mark.parametrize("name", sorted(configs.available()))
 def test_configs(name):
     check_config(name)
+
+
+@pytest.mark.slow  # up to half a minute each to trace
+@pytest.mark.parametrize("name", sorted(configs.available()))
+def test_updates_of_large_networks(name):
+    check_config(name, large=True)
+
+
+def test_a_config_of_large_networks_alone_is_caught(monkeypatch):
+    monkeypatch.setattr(contract, "LARGE", 1)
+    with pytest.raises(AssertionError, match="expected an argument of fewer than 1 arrays"):
+        check_config(TOY)
+    check_config(TOY, large=True)
 
 
 def test_the_toy_keeps_the_contract(learner, batch):
@@ -165,7 +179,7 @@ GOOD = (
     [
         (lambda text: text, None),
         (lambda text: text.replace("A name that one can list it by.", "A"), "list it by"),
-        (lambda text: text.replace("experiments.run", "other"), "expected a command"),
+        (lambda text: text.replace("-m experiments.run", "-m other"), "expected a command"),
         (lambda text: text.replace(" --workdir=w", " --workdir=w --config.sed=1"), "mean 'seed'"),
         (lambda text: text.replace("5 s", "soon"), "the time that it takes"),
         (lambda text: text.replace("0.4", "low"), "the number to expect"),

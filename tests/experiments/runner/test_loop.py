@@ -21,7 +21,8 @@ from tests.experiments.runner.short_runs import ONE, same_states, train
 def test_runs_reach_their_steps_without_recompiling(toy, tmp_path, task, monkeypatch):
     made = []
     monkeypatch.setattr(loop, "Programs", lambda *a: made.append(Programs(*a)) or made[-1])
-    done = train(toy(task, steps=57), tmp_path)
+    config = toy(task, steps=57)
+    done = loop.train(glue.build(config), config, tmp_path, devices=ONE)
     assert done.step == 57
     assert not done.stopped
     assert int(done.states[0].step) == 57
