@@ -44,9 +44,9 @@ from experiments.runner.checks import UserError
 from experiments.runner.command import Parser, command, command_line, whole
 
 if TYPE_CHECKING:
-    from experiments.bench.floor import Rates
     from experiments.bench.kernel import Kernel, Measured, Timing
     from experiments.bench.peer import Peer
+    from parallel.roofline import Rates
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = tuple(sorted(path.parent.name for path in ROOT.glob("experiments/*/kernels.py")))

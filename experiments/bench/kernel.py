@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-from experiments.bench.floor import Floor, Rates, lower_bound
 from parallel.jaxpr import Cost, cost
+from parallel.roofline import Floor, Rates, lower_bound
 
 
 class PeerTask(NamedTuple):

@@ -6,18 +6,16 @@ import math
 import os
 import platform
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.report.interval import Interval, mean_interval
+from experiments.report.interval import mean_interval
 from experiments.runner.checks import UserError
 
 Row = dict[str, Any]
 UNITS = ("seed", "instance", "round")  # a round is one of a benchmark's, in turns with its peer
 COMMANDS = ("python -m experiments.", "make ")
-_STARTED = time.monotonic()
 FIELDS = (
     "name",
     "metric",
@@ -98,69 +96,6 @@ def over_seeds(each: Sequence[Sequence[Row]]) -> list[Row]:
         interval = mean_interval([row["value"] for row in rows])
         joined.append({**rows[0], **interval._asdict(), "unit": "seed"})
     return joined
-
-
-def row(
-    name: str,
-    metric: str,
-    value: float | Interval,
-    *,
-    unit: str,
-    command: str,
-    low: float | None = None,
-    high: float | None = None,
-    n: int = 1,
-    reference: float | None = None,
-    source: str = "",
-    config: str = "",
-    seeds: Sequence[int] = (),
-    machine: str | None = None,
-    commit: str | None = None,
-    seconds: float | None = None,
-) -> Row:
-    """A checked row, with what the process knows filled in.
-
-    Args:
-      name: what was measured; rows of a GPU and of a CPU differ here.
-      metric: snake_case, with the physical unit at its end where there is one (`step_seconds`).
-      value: the number; or an `Interval`, which brings low, high and n.
-      unit: what n counts and the interval is over: "seed", "instance", or "round".
-      command: measures it again; starts with `python -m experiments.` or `make `.
-      low: of the 95% interval; the value itself by default.
-      high: the same.
-      n: how many.
-      reference: the number that `source` reports for the same thing.
-      source: where the reference is from, e.g. "Pham 2021, table 2.1".
-      config: the config's name with its argument, if one was run.
-      seeds: the seeds that were run.
-      machine: by default, the devices that JAX sees.
-      commit: by default, the checkout's.
-      seconds: wall time of the command; by default, since this module was imported.
-
-    Raises:
-      TableError: a field is not as agreed.
-    """
-    if isinstance(value, Interval):
-        value, low, high, n = value
-    made: Row = {
-        "name": name,
-        "metric": metric,
-        "value": float(value),
-        "low": float(value if low is None else low),
-        "high": float(value if high is None else high),
-        "n": int(n),
-        "unit": unit,
-        "reference": None if reference is None else float(reference),
-        "source": source,
-        "command": command,
-        "config": config,
-        "seeds": [int(seed) for seed in seeds],
-        "machine": here() if machine is None else machine,
-        "commit": checkout() if commit is None else commit,
-        "seconds": round(time.monotonic() - _STARTED if seconds is None else float(seconds), 3),
-    }
-    check_row(made)
-    return made
 
 
 def from_run(row: Row) -> Row:

@@ -4,10 +4,6 @@ A file is `{"title", "rows": [row, ...]}`; a row says what was measured, with wh
 how many seeds or instances, and the command that measures it again (`rows.FIELDS`). Tables in
 README files and figures are made from these files only. (name, metric) is unique in a file, so a
 command that is run again replaces its own rows.
-
-    rows = [row("greedy, TSP20", "tour_length", mean_interval(lengths), unit="instance",
-                command="python -m experiments.run --config=nco/tsp:20,cpu --workdir=runs/tsp20")]
-    write_table(table_path("nco/tsp"), "TSP20", rows)
 """
 
 import json

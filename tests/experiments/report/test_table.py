@@ -10,11 +10,10 @@ import pytest
 from experiments.report import __main__ as report
 from experiments.report import markdown as markdown_tables
 from experiments.report import rows
-from experiments.report import rows as result_rows
 from experiments.report import table as results_table
 from experiments.report.interval import Interval, mean_interval
 from experiments.report.markdown import format_number, markdown
-from experiments.report.rows import TableError, row
+from experiments.report.rows import TableError
 
 ROOT = report.ROOT
 RUN = "python -m experiments.run --config=nco/tsp:20,cpu --workdir=runs/tsp20"
@@ -22,7 +21,10 @@ RUN = "python -m experiments.run --config=nco/tsp:20,cpu --workdir=runs/tsp20"
 
 def make(name="greedy", metric="tour_length", value=3.9, **fields):
     known = {"unit": "instance", "command": RUN, "machine": "m", "commit": "c", "seconds": 1.0}
-    return row(name, metric, value, **{**known, **fields})
+    given = {"name": name, "metric": metric, "value": value} | fields
+    made = rows.from_run(rows.complete(given, known))
+    rows.check_row(made)
+    return made
 
 
 # --- this checkout ---
@@ -70,13 +72,12 @@ def test_no_interval_of_nothing(values):
         mean_interval([1.0], 95)
 
 
-def test_a_row_knows_where_it_was_made():
-    made = row("a", "b", Interval(1.0, 0.5, 1.5, 8), unit="seed", command="make demo")
+def test_a_row_of_a_run_has_every_field():
+    made = make(value=1.0, low=0.5, high=1.5, n=8)
     assert set(made) == set(rows.FIELDS)
-    assert (made["value"], made["low"], made["high"], made["n"]) == (1.0, 0.5, 1.5, 8)
-    assert made["machine"] == rows.here()
-    assert made["commit"] == rows.checkout()
-    assert made["seconds"] > 0
+    assert (made["low"], made["high"], made["n"], made["machine"]) == (0.5, 1.5, 8, "m")
+    alone = make(value=2.0)
+    assert (alone["low"], alone["high"], alone["n"], alone["seeds"]) == (2.0, 2.0, 1, [])
 
 
 @pytest.mark.parametrize(
@@ -101,13 +102,13 @@ def test_a_row_knows_where_it_was_made():
 )
 def test_a_row_that_is_not_as_agreed_names_its_field(field, value, message):
     with pytest.raises(TableError, match=re.escape(message)):
-        result_rows.check_row({**make(), field: value})
+        rows.check_row({**make(), field: value})
 
 
 def test_missing_and_unknown_fields_are_named():
     short = {key: value for key, value in make().items() if key != "unit"}
     with pytest.raises(TableError, match=r"missing fields \['unit'\], unknown fields \['units'\]"):
-        result_rows.check_row({**short, "units": "seed"})
+        rows.check_row({**short, "units": "seed"})
 
 
 # --- files ---
@@ -204,7 +205,7 @@ def test_digits_follow_the_interval(numbers, text):
 
 
 def test_one_line_a_row_by_default():
-    table = markdown([make(value=Interval(3.9, 3.8, 4.0, 1000), reference=3.88, source="P | 1")])
+    table = markdown([make(low=3.8, high=4.0, n=1000, reference=3.88, source="P | 1")])
     assert table.splitlines() == [
         "|  | metric | value (95% interval) | n | reference | source |",
         "| --- | --- | ---: | ---: | ---: | --- |",
