@@ -94,10 +94,10 @@ def _cells() -> Iterator[tuple[str, Cell]]:
 
 def scale(task: str, workdirs: Workdirs) -> tuple[float, float]:
     """The rewards that score 0 and 100."""
-    (reference,) = recorded(workdirs[f"reference-{task}"])
+    reference = [each.values for each in recorded(workdirs[f"reference-{task}"])]
     ended = [folder for name, folder in workdirs.items() if name.partition("-")[2] == task]
     best = max(float(curves(folder).max()) for folder in ended)
-    return float(np.nanmedian(reference.values)), best
+    return float(np.nanmedian(reference)), best
 
 
 def _rows(name: str, workdirs: Workdirs) -> list[Row]:
