@@ -59,7 +59,7 @@ def build(config: Any) -> Search:
         held = order[SEEN:]
         params = model.fit(encodings[order[:samples]], values[order[:samples]], seed)
         guess = model.predict(params, encodings[held])
-        ranks = [np.argsort(np.argsort(each)) for each in (guess, values[held])]
+        ranks = [np.argsort(np.argsort(each)) * 1.0 for each in (guess, values[held])]
         metrics = {
             "correlation": meta_dnn.correlation(guess, values[held]),
             "rank_correlation": meta_dnn.correlation(*ranks),

@@ -166,10 +166,10 @@ def _draw_means(axis: Any, seen: Mapping[int, Sequence[Mapping[str, Any]]]) -> N
     """The true mean of each leaf, left to right, in the trees of the searches."""
     for colour, (size, seeds) in zip(figures.PALETTE[3:], seen.items(), strict=False):
         means = 100.0 * np.array([each["means"] for each in seeds], np.float64)
-        places = np.flatnonzero(np.isfinite(means).any(0))
-        axis.plot(places + 15, np.nanmean(means[:, places], 0), "o-", ms=3, color=colour,
+        places, first = np.flatnonzero(np.isfinite(means).any(0)), means.shape[1] - 1
+        axis.plot(places + first, np.nanmean(means[:, places], 0), "o-", ms=3, color=colour,
                   label=f"n = {size:,}")  # fmt: skip
-    axis.set_xticks(range(15, 31, 3))
+        axis.set_xticks(range(first, 2 * first + 1, 3))
     axis.set(xlabel="leaf, left to right", ylabel="true mean accuracy (%)")
     axis.set_title("what is in the leaves")
     axis.legend(fontsize=7)
@@ -179,9 +179,9 @@ def _draw_leaves(
     axes: Any, table: Mapping[str, Any], seen: Mapping[int, Sequence[Mapping[str, Any]]]
 ) -> None:
     """Figure 4.7(b): the distribution of accuracies in two leaves at each end."""
-    edges = table["edges"]
+    edges, first = table["edges"], len(table["shares"]) - 1
     place = np.arange(len(edges) + 1)
-    for axis, leaf in zip(axes, (0, 1, 14, 15), strict=True):
+    for axis, leaf in zip(axes, (0, 1, first - 1, first), strict=True):
         star = np.array(table["shares"][leaf], np.float64)
         axis.bar(place, star, width=0.9, color=figures.FAINT, label="p*")
         for colour, (size, seeds) in zip(figures.PALETTE[3:], seen.items(), strict=False):
@@ -190,7 +190,7 @@ def _draw_leaves(
             if len(shares):
                 axis.plot(place, shares.mean(0), "o-", ms=3, color=colour, label=f"n = {size:,}")
         axis.set_xticks(place[1::2] - 0.5, [f"{100 * edge:.1f}" for edge in edges[::2]])
-        axis.set_title(f"(b) leaf {leaf + 15}")
+        axis.set_title(f"(b) leaf {leaf + first}")
         axis.set_xlabel("accuracy (%), bins of equally many cells")
     axes[0].set_ylabel("share of the samples in the leaf")
     axes[0].legend(fontsize=7)

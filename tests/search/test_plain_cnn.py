@@ -8,6 +8,8 @@ import pytest
 from search import alphax, design_spaces, interface, plain_cnn
 from search.alphax import Job
 
+RECIPE = plain_cnn.Recipe(epochs=8, rate=1e-2, batch=30)
+
 
 @pytest.fixture(scope="module")
 def data():
@@ -50,7 +52,7 @@ def test_a_network_computes_what_xla_convolutions_do(depth):
 
 def test_training_repeats_itself_and_learns(data):
     keys = jax.random.split(jax.random.key(0), 2)
-    both = jnp.ones((2, 2), int)
+    both = jnp.ones((2, 1), int)
     settings = {"epochs": 8, "rate": 1e-2, "batch": 30}
     found = plain_cnn.train_each(both, both, keys, data, **settings)
     again = plain_cnn.train_each(both, both, keys, data, **settings)
@@ -60,8 +62,7 @@ def test_training_repeats_itself_and_learns(data):
 
 
 def test_a_transferred_child_starts_ahead(data):
-    recipe = plain_cnn.Recipe(epochs=8, rate=1e-2, batch=30)
-    scratch, transferred = plain_cnn.child_curves(0, data, recipe, layers=1)
+    scratch, transferred = plain_cnn.child_curves(0, data, RECIPE, layers=1)
     assert len(scratch) == 8
     assert transferred[0] > scratch[0]
 
@@ -94,9 +95,8 @@ def test_a_child_starts_from_the_layers_that_its_parent_has(data):
 
 
 def test_a_training_depends_on_its_seed_and_network_alone(data):
-    recipe = plain_cnn.Recipe(epochs=1, rate=2e-3, batch=30)
     first, other = (
-        plain_cnn.Trained(data, recipe)(job(number, -1, [1], [2]), 5) for number in (0, 7)
+        plain_cnn.Trained(data, RECIPE)(job(number, -1, [1], [2]), 5) for number in (0, 7)
     )
     assert first == other
 

@@ -17,9 +17,9 @@ TABLE = TABLES["search/partition"]
 
 @pytest.fixture(scope="module")
 def workdirs(tmp_path_factory):
-    """All cells, of two seeds and two numbers of samples."""
+    """All cells, of two seeds and two numbers of samples, with trees of four leaves."""
     small = {
-        name: changed(TABLE, name, task="made_up", num_seeds=seeds, sizes="80,220")
+        name: changed(TABLE, name, task="made_up", num_seeds=seeds, sizes="80,220", height=3)
         for name, seeds in (("lanas", 2), ("uniform", 2), ("table", 1))
     }
     return ended(tmp_path_factory.mktemp("partition"), small)
@@ -39,8 +39,8 @@ def test_rows_measure_the_leaves_of_each_seed(workdirs):
     values, space = nasbench201.rewards("made_up"), benchmarks.nasbench201()
     encodings = space.one_hot(space.every())
     orders = [interface.generator(seed, 0).permutation(len(values))[:220] for seed in range(2)]
-    trees = [linear_tree.learn(encodings[order], values[order], 5) for order in orders]
-    cells = [np.sum(linear_tree.route(tree, encodings) == 15) for tree in trees]
+    trees = [linear_tree.learn(encodings[order], values[order], 3) for order in orders]
+    cells = [np.sum(linear_tree.route(tree, encodings) == 3) for tree in trees]
     assert rows["uniform-220", "left_cells"]["value"] == np.mean(cells)
     # More samples, and a histogram of them that is nearer.
     nearer = [rows[f"uniform-{n}", "divergence_nats"]["value"] for n in (80, 220)]

@@ -75,6 +75,7 @@ def test_rows_are_means_of_the_iterations(plane):
 def test_pictures_are_of_the_iterations(plane, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     monkeypatch.setattr(region_figures, "PANELS", dict(enumerate([10.0] * 3 + [5.0] * 5)))
+    monkeypatch.setattr(region_figures, "PIXELS", 61)
     # The splits of any search are drawn alike.
     workdirs = {"ackley20-turbo": plane["ackley2-random"], **plane}
     drawn = list(TABLE.draw([], workdirs, tmp_path))

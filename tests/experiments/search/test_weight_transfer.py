@@ -7,6 +7,7 @@ from experiments.runner import config as configs
 from experiments.runner.checks import ConfigError
 from experiments.search import weight_transfer
 from experiments.search.weight_transfer import TABLES
+from search import plain_cnn
 from tests.experiments.search.cells import changed, ended
 
 TABLE = TABLES["search/weight_transfer"]
@@ -28,14 +29,27 @@ def test_rows_of_two_curves_by_hand():
     assert "accuracy_70_percent" not in rows["transferred"]
 
 
-def test_a_cell_searches_once_a_seed(tmp_path):
-    small = {"epochs": 1, "trials": 2, "first": 1, "batch": 600, "num_seeds": 2}
+def test_a_cell_searches_once_a_seed(tmp_path, monkeypatch):
+    class Trained:
+        """Trains nothing: a network is as good as it is deep."""
+
+        def __init__(self, data, recipe, *, reuse):
+            assert reuse
+            self.copied = []
+
+        def __call__(self, job, seed):
+            self.copied.append(0.25 if job.parent >= 0 else 0.0)
+            return job.network[0] / 10
+
+    monkeypatch.setattr(plain_cnn, "Trained", Trained)
+    small = {"trials": 4, "first": 1, "num_seeds": 2}
     name = "search-transferred"
     workdirs = ended(tmp_path, {name: changed(TABLE, name, **small)})
     rows = {row["metric"]: row for row in TABLE.rows(name, workdirs)}
     assert {row["name"] for row in rows.values()} == {name}
     assert rows["best_accuracy_percent"]["value"] >= rows["mean_accuracy_percent"]["value"]
     assert rows["copied_percent"]["n"] == 2
+    assert rows["copied_percent"]["value"] == 25
 
 
 def test_the_theses_epochs_stand_beside_those_to_match(monkeypatch):
