@@ -51,11 +51,11 @@ class Labels(NamedTuple):
 def build(config: ConfigDict) -> Search:
     """Checks the config and makes the search; raises ConfigError naming the key."""
     cities = check_int(config, "cities", low=4, high=1000)
-    part, processes = check_int(config, "part", low=1), min(2, os.cpu_count() or 1)
+    part = check_int(config, "part", low=1)
 
     def solve(point: list[int], seed: int) -> Measured:
         coords = instances(cities, sum(point))[point[0] :]
-        found = solver_pool.solve_many(solvers.near_optimal, coords, processes=processes)
+        found = _solved(solvers.near_optimal, coords)
         return Measured(-float(found.lengths.mean()), {"tours": found.tours})
 
     return Search(
@@ -64,6 +64,10 @@ def build(config: ConfigDict) -> Search:
         headline=("tour_length", "min"),
         finish=functools.partial(_finish, cities),
     )
+
+
+def _solved(solver: Any, coords: np.ndarray) -> solver_pool.Solutions:
+    return solver_pool.solve_many(solver, coords, processes=min(2, os.cpu_count() or 1))
 
 
 def _finish(cities: int, searched: Any, workdir: Path) -> list[Row]:
@@ -75,7 +79,7 @@ def _finish(cities: int, searched: Any, workdir: Path) -> list[Row]:
     better: Any = solvers.exact
     if not proof:
         better = functools.partial(solvers.near_optimal, seconds=0.005 * cities)
-    best = solver_pool.solve_many(better, coords[:_COMPARED]).lengths
+    best = _solved(better, coords[:_COMPARED]).lengths
     gap = mean_interval(100 * (lengths(coords[: len(best)], tours[: len(best)]) / best - 1))
     about = {
         "solver": "fast-tsp",

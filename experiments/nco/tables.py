@@ -32,7 +32,7 @@ from experiments.report.interval import Interval, mean_interval
 from experiments.report.rows import Row
 from experiments.report.sweep import Cell, Table, Workdirs
 
-Counts = Mapping[str, int | tuple[int, dict[str, Any]]]
+Counts = Mapping[str, Any]  # instances, or (instances, changes), by name
 
 
 def _cell(task: str, method: str, count: int, best: str = "", **changes: Any) -> Cell:
@@ -52,7 +52,7 @@ def _cells(task: str, counts: Counts) -> dict[str, Cell]:
     return made
 
 
-def _limited(count: int, seconds: float) -> Counts:
+def _limited(count: int, seconds: float) -> dict[str, Any]:
     """The solvers that run until their time is up."""
     return {f"or_tools_{name}": (count, {"time_limit": seconds}) for name in METAHEURISTICS}
 
@@ -67,8 +67,8 @@ _E0, _SUP20, _PAPER20, _TSP50 = (
 TSP = (
     _cells(
         "tsp20",
-        {"optimal": 2000, "christofides": 1000, "or_tools": 1000, "proven": 10}
-        | _limited(100, 0.5)
+        _limited(100, 0.5)
+        | {"optimal": 2000, "christofides": 1000, "or_tools": 1000, "proven": 10}
         | {"greedy": 10_000, "sample1280": _sampled(2000, 2.5), "perturbed1280": 1000}
         | {"active": 50, "active_scratch": 5, "random": 5}
         | {"demo-greedy": (10_000, _E0), "demo-sample1280": _sampled(1000, 1.0, **_E0)}
@@ -79,8 +79,8 @@ TSP = (
     )
     | _cells(
         "tsp50",
-        {"optimal": 200, "christofides": 200, "or_tools": 200, "proven": 10}
-        | _limited(30, 1.0)
+        _limited(30, 1.0)
+        | {"optimal": 200, "christofides": 200, "or_tools": 200, "proven": 10}
         | {"greedy": 10_000, "sample1280": _sampled(200, 0.5), "perturbed1280": 200}
         | {"active": 10, "active_scratch": 1, "random": 1},
     )
@@ -204,7 +204,7 @@ def _ratio_rows(name: str, workdirs: Workdirs) -> list[Row]:
 class Grid(NamedTuple):
     """Temperatures, on so many instances with so many samples, and T* of the thesis (2.5.1)."""
 
-    count: int
+    instances: int
     samples: int
     values: tuple[float, ...]
     star: float
@@ -219,11 +219,11 @@ GRIDS = {
 
 def _grid(task: str, grid: Grid) -> dict[str, Cell]:
     """A cell a temperature; T* is the best of them, and has no run of its own."""
-    cells = {f"{task}-optimal": _cell(task, "optimal", grid.count, validation=True)}
-    drawn = {"validation": True, "models": f"nco/{task}", "samples": grid.samples}
+    cells = {f"{task}-optimal": _cell(task, "optimal", grid.instances, validation=True)}
+    drawn: dict[str, Any] = {"validation": True, "models": f"nco/{task}", "samples": grid.samples}
     for value in grid.values:
         changes = drawn | {"temperature": value}
-        cells[f"{task}-T{value:g}"] = _cell(task, "sample", grid.count, **changes)
+        cells[f"{task}-T{value:g}"] = _cell(task, "sample", grid.instances, **changes)
     last = list(cells.values())[-1]
     return cells | {f"{task}-T*": last._replace(needs=tuple(cells))}
 
