@@ -32,6 +32,7 @@ from experiments.report.rows import Row
 from experiments.runner import listed, search_journal
 from experiments.runner.checks import UserError, check_bool, check_choice, check_int
 from experiments.runner.experiment import Search
+from nco import many
 from search.interface import Measured
 
 Score = Callable[[np.ndarray], np.ndarray]  # solutions of a part's instances -> float64
@@ -115,9 +116,7 @@ def _instances(config: ConfigDict, kind: Kind) -> Source:
 
     part = config.part
     if not part:
-        from experiments.nco.decoding import searched_at_once
-
-        part = searched_at_once(BATCH * items)
+        part = many.searched_at_once(BATCH * items)
     return Source([[start, min(part, count - start)] for start in range(0, count, part)], load)
 
 

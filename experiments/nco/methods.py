@@ -19,7 +19,7 @@ from experiments.runner.checks import ConfigError, UserError, check_float, check
 from nco import knapsack_solvers, solvers
 
 if TYPE_CHECKING:
-    from experiments.nco.decoding import Found, Model
+    from nco.many import Found, Model
 
 METAHEURISTICS = get_args(solvers.Metaheuristic)
 BATCH = 128  # solutions of an update of Active Search
@@ -172,10 +172,11 @@ def _ensemble(config: ConfigDict) -> Solve:
 def _random(config: ConfigDict) -> Solve:
     """As many solutions, each chosen uniformly."""
     from experiments.nco import decoding, problems
+    from nco.many import Model
     from nco.search import uniform_policy
 
     problem = problems.PROBLEMS[config.problem].problem(config)
-    model = decoding.Model(uniform_policy(problem), (), "random", problem)
+    model = Model(uniform_policy(problem), (), "random", problem)
     options = {"num_samples": config.samples, "temperature": 1.0}
     return lambda part, seed: decoding.best_of_samples(model, part.inputs, seed=seed, **options)
 
@@ -191,7 +192,7 @@ def _solver(
         given = {name: config[field] for name, field in options.items()}
 
         def solve(part: Part, seed: int) -> Found:
-            from experiments.nco.decoding import Found
+            from nco.many import Found
 
             if config.problem == "knapsack":
                 assert items is not None

@@ -13,7 +13,6 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.nco import decoding
-from experiments.nco.decoding import Model
 from experiments.nco.problems import Kind, public_instances
 from experiments.report.interval import mean_interval
 from experiments.report.markdown import markdown
@@ -23,6 +22,7 @@ from experiments.runner.checks import ConfigError, check_choice, check_float, ch
 from experiments.runner.experiment import Experiment, Phase
 from experiments.runner.workdir import replace_text
 from nco import actor_critic, critic, pointer, policy_gradient, search
+from nco.many import Model
 from nco.policy_gradient import Baseline, Learner, Policy
 from nco.problems.problem import Problem
 

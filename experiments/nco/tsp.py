@@ -13,12 +13,12 @@ from ml_collections import ConfigDict
 
 from experiments import data
 from experiments.nco import decoding, solver_pool, tours, training
-from experiments.nco.decoding import Model
 from experiments.nco.problems import PROBLEMS, lengths
 from experiments.report.rows import Row
 from experiments.runner.checks import ConfigError, check_bool, check_int
 from experiments.runner.experiment import Experiment
 from nco import solvers
+from nco.many import Model
 from nco.problems import tsp
 
 SOLVERS: dict[str, Callable[..., np.ndarray]] = {

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from experiments.nco import decoding
-from experiments.nco.decoding import Model
 from experiments.runner.pretrained import Pretrained
-from nco import pointer, search
+from nco import many, pointer, search
+from nco.many import Model
 from nco.policy_gradient import Policy, Sample
 from nco.problems import tsp
 
@@ -33,16 +33,18 @@ def sorting_policy():
     return Policy(sample, lambda *_: None)
 
 
-@pytest.fixture(scope="module")
-def model():
+def scores():
     return Model(sorting_policy(), {"direction": jnp.array([1.0, 0.0])}, "sorting")
 
 
-@pytest.fixture(scope="module")
-def network():
-    """A small pointer network that was never trained."""
+def small_network():
+    """A pointer network that was never trained."""
     params = pointer.init(jax.random.key(0), embed=8, hidden=8, scale=None)
     return Model(pointer.policy(tsp.problem), params, "small")
+
+
+model = pytest.fixture(scores, scope="module")
+network = pytest.fixture(small_network, scope="module")
 
 
 def lengths(tours, points=POINTS):
@@ -69,7 +71,7 @@ def test_greedy_takes_every_instance(model):
 
 def test_batches_of_one_size_cover_everything_once():
     covered = []
-    for batch, padded in decoding._batches(POINTS, 3):
+    for batch, padded in many._batches(POINTS, 3):
         assert padded.shape == (3, 6, 2)
         real = batch.stop - batch.start
         np.testing.assert_array_equal(padded[:real], POINTS[batch])
@@ -122,19 +124,18 @@ def test_an_ensemble_keeps_the_best_models_tour(model):
     assert (each[1] < each[0]).any()
 
 
-def test_devices_share_the_instances():
+@pytest.mark.parametrize("policy", ["scores", pytest.param("network", marks=pytest.mark.slow)])
+def test_devices_share_the_instances(policy):
     code = """
 import sys
 import jax
 jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
 import numpy as np
 from experiments.nco import decoding
-from nco import pointer
-from nco.problems import tsp
-params = pointer.init(jax.random.key(0), embed=8, hidden=8, scale=None)
-model = decoding.Model(pointer.policy(tsp.problem), params, "small")
+from tests.experiments.nco import test_decoding
+model = {"scores": test_decoding.scores, "network": test_decoding.small_network}[sys.argv[2]]()
 assert jax.device_count() == int(sys.argv[1])
-for count in sys.argv[2:]:
+for count in sys.argv[3:]:
     points = np.random.default_rng(0).uniform(size=(int(count), 6, 2)).astype(np.float32)
     found = [
         decoding.greedy(model, points),
@@ -145,7 +146,7 @@ for count in sys.argv[2:]:
 """
 
     def run(devices, *instances):
-        words = [sys.executable, "-c", code, str(devices), *map(str, instances)]
+        words = [sys.executable, "-c", code, str(devices), policy, *map(str, instances)]
         done = subprocess.run(words, capture_output=True, text=True, check=True)
         return [[np.array(each) for each in json.loads(line)] for line in done.stdout.splitlines()]
 
@@ -229,9 +230,9 @@ def test_pointer_networks_that_learn_at_once_find_what_each_finds_alone(network)
 
 
 def test_an_accelerator_searches_as_many_at_once_as_its_memory_takes(monkeypatch):
-    assert decoding.searched_at_once(128 * 20) == 1  # this is a CPU
+    assert many.searched_at_once(128 * 20) == 1  # this is a CPU
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    counts = [decoding.searched_at_once(128 * cities) for cities in (20, 100, 10_000)]
+    counts = [many.searched_at_once(128 * cities) for cities in (20, 100, 10_000)]
     assert counts[0] > counts[1] > counts[2] == 1
 
 

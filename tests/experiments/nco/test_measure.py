@@ -17,6 +17,7 @@ from experiments.runner import pretrained
 from experiments.runner.checks import UserError
 from experiments.runner.search_loop import train
 from nco import pointer, solvers
+from nco.many import Found
 
 SETTINGS = {"hidden": 8, "embed": 8, "scale": 0.0, "glimpses": 1, "clip": 10.0, "forget_bias": 1.0}
 TSP = {"experiment": "nco_tsp", "cities": 6}
@@ -165,7 +166,7 @@ def watched(monkeypatch):
         def search(model, inputs, **options):
             seen.append(options)
             tours = np.tile(np.arange(inputs.shape[1], dtype=np.int32), (len(inputs), 1))
-            return decoding.Found(tours, np.ones(len(inputs)), 0.0)
+            return Found(tours, np.ones(len(inputs)), 0.0)
 
         monkeypatch.setattr(decoding, name, search)
 
