@@ -26,7 +26,7 @@ import numpy as np
 from experiments.bench.kernel import Kernel, Loaded, Timing
 from experiments.report.rows import Row
 from mpl import baselines, meta, objectives, optimizers, teaching
-from mpl.models import wide_resnet
+from mpl.models import perceptron, wide_resnet
 from mpl.models.convolution import conv_general_dilated
 from nco.policy_gradient import Learner, moving_average
 
@@ -36,9 +36,10 @@ SHAPE, CLASSES, DEPTH, WIDTH = (8, 8, 1), 10, 10, 1
 
 def learners(*, tiny: bool = False) -> dict[str, Learner]:
     """The three learners of `configs/mpl/meta.py:digits,cpu`, without their schedules."""
-    network = wide_resnet.wide_resnet(
-        SHAPE, CLASSES, depth=DEPTH, width=WIDTH, base=4 if tiny else 16
-    )
+    if tiny:
+        network = perceptron.perceptron(SHAPE, CLASSES, (32,))
+    else:
+        network = wide_resnet.wide_resnet(SHAPE, CLASSES, depth=DEPTH, width=WIDTH)
     tx = optimizers.nesterov(0.1, weight_decay=5e-4)
     own = objectives.uda(objectives.supervised(smoothing=0.1), factor=1.0, temperature=0.8)
     taught = objectives.pseudo_labels(None, smoothing=0.1)
@@ -89,6 +90,12 @@ def timings(*, tiny: bool = False) -> list[Timing]:
     return [Timing("step-mpl", functools.partial(_over_parts, tiny, rounds, seconds))]
 
 
+def flops_ratio(whole: Any, *parts: Any) -> float:
+    """Operations of a program over those of its parts, each a `parallel.jaxpr.Cost`."""
+    counted, *others = [each.flops + each.transcendentals for each in (whole, *parts)]
+    return counted / sum(others)
+
+
 def _over_parts(tiny: bool, rounds: int, seconds: float) -> list[Row]:
     """Times of the three, which take turns, and their counted operations."""
     named = {kernel.name: kernel for kernel in kernels(tiny=tiny)}
@@ -97,8 +104,7 @@ def _over_parts(tiny: bool, rounds: int, seconds: float) -> list[Row]:
     for _ in range(rounds):
         whole, *parts = [statistics.median(one.timed(seconds)) for one in loaded]
         ratios.append(whole / sum(parts))
-    whole, *parts = [one.cost.flops + one.cost.transcendentals for one in loaded]
-    flops = whole / sum(parts)
+    flops = flops_ratio(*(one.cost for one in loaded))
 
     def row(metric: str, values: Sequence[float]) -> Row:
         middle = statistics.median(values)

@@ -61,6 +61,7 @@ def build(config: ConfigDict) -> Experiment | Search:
             objective=functools.partial(svm_accuracy, config, config.seed),
             of_seed=lambda seed: functools.partial(svm_accuracy, config, seed),
             headline=("accuracy", "max"),
+            budget=1,
             finish=lambda searched, workdir: result_rows(SVM, searched.best[1]),
         )
     net, method, first = perceptron.two_moon(config.scale), config.method, config.stages.teacher

@@ -19,7 +19,7 @@ SMALL = {
     "model.depth": "1",
     "model.width": "8",
     "augment.operations": "svhn",
-    "augment.num_ops": "1",
+    "augment.num_ops": "0",  # RandAugment takes longest to compile: where it is looked at
     "eval.images": "32",
 }
 
@@ -41,7 +41,7 @@ NAMES = ("supervised", "pseudo_labels", "noisy_student", "uda", "fixmatch", "met
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_method_trains_and_gives_its_rows(name, tmp_path):
-    config = small(name)
+    config = small(name, augment__num_ops=int(name == "meta"))
     experiment = mpl_images.build(config)
     done = train(experiment, config, tmp_path / "run", devices=ONE)
     rows = experiment.finish(done.states[0], tmp_path / "run")
@@ -54,14 +54,15 @@ def test_every_method_trains_and_gives_its_rows(name, tmp_path):
 
 
 def test_targets_are_the_first_stages_distributions():
-    config = small("pseudo_labels")
+    config = small("pseudo_labels", augment__num_ops=1)
     experiment = mpl_images.build(config)
-    state = experiment.init(jax.random.key(0))
+    state = jax.jit(experiment.init)(jax.random.key(0))
     assert not np.any(state.targets)
     after = experiment.phases[1].enter(state)
     np.testing.assert_allclose(np.sum(after.targets, axis=1), 1.0, rtol=1e-5)
     assert len(after.targets) == 1500 - 20
-    batch = experiment.phases[1].batch(experiment.phases[1].data, jax.random.key(1), 0)
+    phase = experiment.phases[1]
+    batch = jax.jit(phase.batch)(phase.data, jax.random.key(1), 0)
     assert batch["labelled"].shape == (8, 8, 8, 1)
     assert float(np.abs(batch["strong"]).max()) <= 1.0
     assert np.asarray(batch["rows"]).max() < 1480
@@ -70,7 +71,7 @@ def test_targets_are_the_first_stages_distributions():
 def test_finetuning_starts_from_the_student():
     config = small("meta")
     experiment = mpl_images.build(config)
-    state = experiment.init(jax.random.key(0))
+    state = jax.jit(experiment.init)(jax.random.key(0))
     after = experiment.phases[1].enter(state)
     for one, other in zip(
         *map(jax.tree.leaves, (after.stages[0].student.params, after.stages[1].params)), strict=True
@@ -108,11 +109,36 @@ def test_a_stopped_run_ends_the_same(tmp_path):
         ("uda", "uda.temperature", 0.0),
         ("meta", "warmup", 40),
         ("meta", "model.name", "vgg"),
+        ("supervised", "data.labelled", 1501),
     ],
 )
 def test_bad_settings_name_their_key(name, key, value):
     with pytest.raises(ConfigError, match=key.rpartition(".")[2] if key != "warmup" else "steps"):
         mpl_images.build(small(name, **{key: value}))
+
+
+def test_without_feedback_the_teacher_learns_the_same_but_for_it():
+    off, on = small("meta", meta__feedback="none"), small("meta")
+    assert mpl_images.row_name(off) == "mpl_uda_no_feedback"
+    after = []
+    for config in (off, on):
+        phase = mpl_images.build(config).phases[0]
+        state = jax.jit(mpl_images.build(config).init)(jax.random.key(0))
+        batch = jax.jit(phase.batch)(phase.data, jax.random.key(1), 0)
+        update = jax.jit(phase.update)
+        for _ in range(3):  # the rate starts from 0, and h - b as well
+            state, metrics = update(state, batch)
+        after.append((state.stages[0], metrics))
+    (without, said), (with_it, told) = after
+    assert said.keys() == told.keys()
+    assert said["h"] != 0.0
+    assert not same(without.teacher.params, with_it.teacher.params)
+    with pytest.raises(ConfigError, match=r"meta\.feedback"):
+        mpl_images.build(small("meta", meta__feedback="none", meta__teacher="none"))
+
+
+def same(one, other):
+    return all(map(np.array_equal, jax.tree.leaves(one), jax.tree.leaves(other)))
 
 
 def test_tables_of_hyperparameters_reach_the_paper_configs():

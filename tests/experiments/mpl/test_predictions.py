@@ -87,7 +87,7 @@ def test_a_file_of_predictions_stands_for_the_teacher(tmp_path):
     assert [phase.name for phase in experiment.phases] == ["reduced", "finetune"]
     rows = splits.top_of_each_class(given, 2)
     np.testing.assert_array_equal(experiment.phases[0].data["unlabelled"], pool[rows])
-    entered = experiment.phases[0].enter(experiment.init(jax.random.key(0)))
+    entered = experiment.phases[0].enter(jax.jit(experiment.init)(jax.random.key(0)))
     np.testing.assert_allclose(entered.targets, given[rows], rtol=1e-6)
     done = train(experiment, config, tmp_path / "run", devices=ONE)
     np.testing.assert_allclose(done.states[0].targets, given[rows], rtol=1e-6)
