@@ -42,6 +42,7 @@ from experiments.runner.checks import UserError
 from experiments.runner.command import FAILED, Parser, command, natural, positive, whole
 from experiments.runner.workdir import replace_text
 from nco import solvers
+from nco.many import Model
 
 COMPARED = "near_optimal"
 SOLVERS = {
@@ -234,7 +235,7 @@ def solve(name: str, instances: Instances, flags: argparse.Namespace) -> Solved:
 
 
 def search(
-    model: decoding.Model, points: np.ndarray, instances: Instances, flags: argparse.Namespace
+    model: Model, points: np.ndarray, instances: Instances, flags: argparse.Namespace
 ) -> Solved:
     """Finds tours by the network."""
     count, seed = len(points), flags.seed

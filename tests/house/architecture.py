@@ -51,10 +51,11 @@ GLUE = (
     "experiments.report",
     "experiments.data",
     "experiments.bench.kernel",
+    "search.interface",  # what any search is made of: trials, outcomes, measurements
     "nco",
 )
 # Light modules of a group that its configs may read: they import no network, and so no jax.
-OF_CONFIGS = ("config", "photograph_config", "tree")
+OF_CONFIGS = ("config", "methods", "photograph_config", "tree")
 PAIRS: dict[str, tuple[str, ...]] = {}
 MOST_MODULES = 25  # in a folder
 

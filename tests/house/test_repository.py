@@ -135,7 +135,7 @@ def test_every_command_that_is_named_runs_something():
         line.rpartition(" ")[2] for line in holding(re.compile(r"python -m experiments(?:\.\w+)+"))
     }
     named -= {"experiments.x"}  # in this text
-    assert len(named) > 20
+    assert len(named) > 5
     silent = []
     for name in sorted(named):
         path = ROOT / name.replace(".", "/")
