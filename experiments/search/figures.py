@@ -183,7 +183,7 @@ def panels(rows: Iterable[Row], workdirs: Workdirs) -> dict[str, dict[str, Curve
     names have one more underscore than their methods.
     """
     named: dict[str, set[str]] = {}
-    for name in {row["name"] for row in rows}:
+    for name in dict.fromkeys(row["name"] for row in rows):
         problem, _, method = name.partition("-")
         named.setdefault(problem, set()).add(method)
     found = {}
