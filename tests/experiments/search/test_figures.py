@@ -3,18 +3,15 @@
 import numpy as np
 import pytest
 
-from experiments.report import rows as result_rows
 from experiments.report import table as results_table
-from experiments.report.interval import Interval
 from experiments.search import figures as search_figures
 from experiments.search import nasbench201, synthetic
 
 
 def row(name, metric, value, n=5):
-    return result_rows.row(
-        name, metric, Interval(value, value - 1, value + 2, n), unit="seed", machine="none",
-        command="python -m experiments.report --fill search/nasbench201", commit="",
-    )  # fmt: skip
+    return {
+        "name": name, "metric": metric, "value": value, "low": value - 1, "high": value + 2, "n": n
+    }  # fmt: skip
 
 
 LANAS = {"height": 5, "c": 0.1, "num_init": 50, "select_every": 20, "form": "equation"}
