@@ -20,14 +20,27 @@ def test_a_notebook_holds_no_output(path):
     assert all(not cell.get("outputs") for cell in content["cells"])
 
 
-def test_nco():
+SIZES = "ITEMS, BATCH, SAMPLES, UPDATES = 20, 16, 8, 300"
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        "ITEMS, BATCH, SAMPLES, UPDATES = 12, 16, 8, 150",
+        pytest.param(SIZES, marks=pytest.mark.slow),
+    ],
+    ids=["smaller", "as it stands"],
+)
+def test_nco(sizes):
     (path,) = (path for path in NOTEBOOKS if path.stem == "nco")
     definition, *rest = cells(path, "code")
     lines = [line for line in definition.splitlines() if line.strip()]
     assert len(lines) <= 40  # as its title says
     scope: dict = {}
+    assert sum(SIZES in source for source in rest) == 1
     for source in (definition, *rest):
-        exec(compile(source, str(path), "exec"), scope)
+        exec(compile(source.replace(SIZES, sizes), str(path), "exec"), scope)
+    assert scope["UPDATES"] == int(sizes.split()[-1])
     exact = scope["exact"]
     for name in ("rule", "greedy", "sampled"):
         value = np.asarray(getattr(scope[name], "reward", scope[name]))

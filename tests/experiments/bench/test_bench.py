@@ -49,6 +49,12 @@ def toy_room(monkeypatch, known_rates):
     monkeypatch.setattr(bench, "ROOMS", ("nco",))
 
 
+@pytest.fixture
+def small(monkeypatch):
+    """Networks that compile and run at once."""
+    monkeypatch.setattr(bench_nco, "HIDDEN", 8)
+
+
 def test_machine_rates_are_positive():
     rates = floor.measure(repeat=1, tiny=True)
     assert rates.matrix > 0
@@ -64,7 +70,7 @@ def test_kernels_are_named_once_and_cover_what_users_wait_for():
         assert {f"{size}-train", f"{size}-greedy", f"{size}-sample"} <= set(names)
 
 
-def test_training_kernel_counts_and_does_all_its_updates():
+def test_training_kernel_counts_and_does_all_its_updates(small):
     loaded = kernel.Loaded(bench_nco.train(5, 4))
     one = bench_nco.learner(5, 4)
     state = jax.eval_shape(one.init, jax.random.key(0))
@@ -79,7 +85,7 @@ def test_training_kernel_counts_and_does_all_its_updates():
     assert donated.is_deleted()
 
 
-def test_command_prints_a_table_and_writes_rows(tmp_path, capsys):
+def test_command_prints_a_table_and_writes_rows(tmp_path, capsys, small):
     path = tmp_path / "results" / "speed.json"
     path.parent.mkdir()
     known = {"unit": "round", "command": "make bench", "machine": "m", "commit": "", "seconds": 1.0}
