@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from ml_collections import ConfigDict
+
+from experiments.runner.evaluators import shared
 from search.contest import MODELS
 
 DATA = ("digits", "wine", "breast_cancer")
@@ -17,3 +20,10 @@ SMALL = ("lunar", "rover")
 NON_LINEAR = ("swimmer", "hopper", "halfcheetah")  # partitions of the locomotion tasks
 LINEAR = ("walker2d", "ant", "humanoid")
 CONTROL = (*SMALL, *NON_LINEAR, *LINEAR)
+
+ELSEWHERE = ("asynchronous", "batch_size", "evaluate")
+
+
+def measured_here() -> ConfigDict:
+    """The fields of a study: those of a search, but for where and how many at once."""
+    return ConfigDict({key: value for key, value in shared().items() if key not in ELSEWHERE})

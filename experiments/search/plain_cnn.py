@@ -24,6 +24,7 @@ thesis's images, was not measured.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -37,9 +38,9 @@ from experiments.report import figures
 from experiments.report.interval import mean_interval
 from experiments.report.rows import Row
 from experiments.report.sweep import Cell, Table, Workdirs
-from experiments.runner import search_loop
 from experiments.runner.checks import check_choice, check_float
 from experiments.runner.experiment import Search
+from experiments.search.methods import asked
 from experiments.search.tabular import found, sample_rows
 from search import baselines, design_spaces, distinct, mcts
 from search.bandit import Form
@@ -60,13 +61,14 @@ def build(config: Any) -> Search:
     else:
         within = mcts.searcher(design_spaces.plain_cnn(actions), c=c, form=form)
         searcher = distinct.searcher(within, len(next(iter(known))))
-    work = Search(
-        searcher=searcher,
-        objective=lambda point, _: known[tuple(map(int, point))],
-        headline=("accuracy", "max"),
-        goal=max(known.values()),
-    )
-    return work._replace(finish=lambda searched, _: search_loop.best_row(actions, work, searched))
+    return asked(
+        config, searcher, functools.partial(_accuracy, known), actions,
+        headline=("accuracy", "max"), goal=max(known.values()),
+    )  # fmt: skip
+
+
+def _accuracy(known: Rewards, point: Any, seed: int) -> float:
+    return known[tuple(map(int, point))]
 
 
 def rewards() -> dict[tuple[int, ...], float]:

@@ -92,7 +92,7 @@ def iterations(config: Any, seed: int, count: int) -> list[Iteration]:
     """The first iterations of a search of Ackley's function."""
     return regions.iterations(
         box_of(config.task), settings_of(config), benchmarks.objective("ackley"),
-        seed=seed, count=count, batch=check_int(config, "batch_size", low=1),
+        seed=seed, count=count, batch=check_int(config, "together", low=1),
     )  # fmt: skip
 
 

@@ -33,11 +33,10 @@ from experiments.report import figures
 from experiments.report.interval import mean_interval
 from experiments.report.rows import Row
 from experiments.report.sweep import Cell, Table, Workdirs
-from experiments.runner import search_loop
 from experiments.runner.checks import check_choice, check_float, check_int
-from experiments.runner.evaluators import evaluator
 from experiments.runner.experiment import Search
 from experiments.runner.workdir import read_config
+from experiments.search.methods import asked
 from experiments.search.nasbench201 import MADE_UP, rewards
 from experiments.search.tabular import Found, found, sample_rows
 from search import baselines, benchmarks, gp, lanas
@@ -63,20 +62,12 @@ def build(config: Any) -> Search:
         more = {"surrogate": surrogate, "candidates": check_int(config, "candidates", low=1)}
     if sampler == "perceptron":
         more = {"hidden_units": check_int(config, "hidden_units", low=1)}
-    at_random = sampler == "random"
-    searcher = (
-        baselines.random(space) if at_random else lanas.searcher(space, **config.lanas, **more)
-    )
-    work = Search(
-        searcher=searcher,
-        objective=functools.partial(benchmarks.look_up, space, values),
-        headline=("accuracy", "max"),
-        goal=float(values.max()),
-        evaluator=evaluator(config),
-        batch_size=check_int(config, "batch_size", low=1),
-    )
-    label = f"{task}-{sampler}"
-    return work._replace(finish=lambda searched, _: search_loop.best_row(label, work, searched))
+    searcher = lanas.searcher(space, **config.lanas, **more)
+    return asked(
+        config, baselines.random(space) if sampler == "random" else searcher,
+        functools.partial(benchmarks.look_up, space, values), f"{task}-{sampler}",
+        headline=("accuracy", "max"), goal=float(values.max()),
+    )  # fmt: skip
 
 
 def _surrogate(

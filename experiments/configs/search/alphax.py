@@ -14,7 +14,7 @@ Sizes: cifar10, cifar100, imagenet (fetch nasbench201), and made_up, which needs
 from ml_collections import ConfigDict
 
 from experiments.runner.checks import split_arg
-from experiments.runner.evaluators import shared
+from experiments.search.config import measured_here
 
 SIZES = ("cifar10", "cifar100", "imagenet", "made_up")
 PRESETS = ("cpu", "smoke")
@@ -23,7 +23,7 @@ ARGUMENTS = ("cifar10,cpu", "made_up,cpu", "made_up,smoke")
 
 def get_config(arg: str = "") -> ConfigDict:
     size, preset = split_arg(arg, sizes=SIZES, presets=PRESETS)
-    config = ConfigDict(shared())
+    config = measured_here()
     config.experiment = "search_alphax"
     config.task = size
     config.model = "multi_stage"

@@ -10,7 +10,7 @@ Sizes: digits. Presets: `cpu`, `smoke` (networks of one and two layers, two epoc
 from ml_collections import ConfigDict
 
 from experiments.runner.checks import split_arg
-from experiments.runner.evaluators import shared
+from experiments.search.config import measured_here
 
 PRESETS = ("cpu", "smoke")
 ARGUMENTS = ("digits,cpu", "digits,smoke")
@@ -18,7 +18,7 @@ ARGUMENTS = ("digits,cpu", "digits,smoke")
 
 def get_config(arg: str = "") -> ConfigDict:
     _, preset = split_arg(arg, sizes=("digits",), presets=PRESETS)
-    config = ConfigDict(shared())
+    config = measured_here()
     config.experiment = "search_plain_cnn_training"
     config.trainings = 2  # of each network
     config.depths = (1, 2, 3, 4, 5)

@@ -12,7 +12,7 @@ of the trials that it names as parents, or, with `--config.start=scratch`, from 
 from ml_collections import ConfigDict
 
 from experiments.runner.checks import split_arg
-from experiments.runner.evaluators import shared
+from experiments.search.config import measured_here
 
 SIZES = ("curves", "search")
 PRESETS = ("cpu", "smoke")
@@ -21,7 +21,7 @@ ARGUMENTS = tuple(f"{size},{preset}" for size in SIZES for preset in PRESETS)
 
 def get_config(arg: str = "") -> ConfigDict:
     size, preset = split_arg(arg, sizes=SIZES, presets=PRESETS)
-    config = ConfigDict(shared())
+    config = measured_here()
     config.experiment = "search_weight_transfer"
     config.task = size
     config.epochs = 70 if size == "curves" else 9

@@ -44,7 +44,7 @@ def test_leaves_of_a_sine_hold_its_maxima(tmp_path):
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory):
     """Short iterations of a search that learns small trees."""
-    cell = changed(TABLE, "ackley2-random", batch_size=4, **SMALL)
+    cell = changed(TABLE, "ackley2-random", together=4, **SMALL)
     return ended(tmp_path_factory.mktemp("plane"), {"ackley2-random": cell})
 
 
@@ -97,7 +97,7 @@ def test_settings_are_those_of_the_docstring():
     large, small = settings("ackley20-turbo"), settings("ackley2-turbo")
     assert (large.round_init, large.round_most) == (20, 40)
     assert (small.round_init, small.round_most) == (10, 20)
-    assert configs.load("search/regions:ackley2-random,cpu").batch_size == 10
+    assert configs.load("search/regions:ackley2-random,cpu").together == 10
 
 
 @pytest.mark.parametrize(("key", "value"), [("marks", "-1"), ("tree.c", "-1"), ("task", "levy2")])
