@@ -168,32 +168,8 @@ def load_imagenet(folder: Path) -> dict[str, Any]:
     return {split: prepared.as_data_source(split) for split in ("train", "validation")}
 
 
-class ClassFolders(Sequence[dict[str, Any]]):
-    """Images in one folder a class, decoded when they are indexed (needs Pillow).
-
-    Attributes:
-      classes: the names of the folders, sorted; an item's label is its place here.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.classes = sorted(path.name for path in folder.iterdir() if path.is_dir())
-        self._items = [
-            (path, label)
-            for label, name in enumerate(self.classes)
-            for path in sorted((folder / name).iterdir())
-            if _PHOTOGRAPH.search(path.name)
-        ]
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __getitem__(self, index: Any) -> Any:
-        path, label = self._items[index]
-        return {"image": _decoded(path), "label": label}
-
-
 class Folder(Sequence[dict[str, Any]]):
-    """Images without labels, at any depth in a folder, in the order of their paths.
+    """Images at any depth in a folder, in the order of their paths, decoded as they are indexed.
 
     The listing is made once, when the object is.
 
@@ -201,9 +177,9 @@ class Folder(Sequence[dict[str, Any]]):
       FileNotFoundError: no such folder, or no JPEG or PNG in it.
     """
 
-    def __init__(self, folder: Path | str) -> None:
+    def __init__(self, folder: Path | str, pattern: str = "**/*") -> None:
         registry.require("PIL", "data", what=f"the folder {folder}")
-        found = (path for path in Path(folder).rglob("*") if _PHOTOGRAPH.search(path.name))
+        found = (path for path in Path(folder).glob(pattern) if _PHOTOGRAPH.search(path.name))
         self._paths = sorted(found)
         if not self._paths:
             raise FileNotFoundError(f"{folder}: expected a folder with .jpg or .png files in it")
@@ -212,7 +188,28 @@ class Folder(Sequence[dict[str, Any]]):
         return len(self._paths)
 
     def __getitem__(self, index: Any) -> Any:
-        return {"image": _decoded(self._paths[index])}
+        from PIL import Image
+
+        with Image.open(self._paths[index]) as image:
+            # A few of ImageNet's files are CMYK or grey.
+            return {"image": np.asarray(image.convert("RGB"))}
+
+
+class ClassFolders(Folder):
+    """Images in one folder a class; an item has a "label" too.
+
+    Attributes:
+      classes: the names of the folders, sorted; an item's label is its place here.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        super().__init__(folder, "*/*")
+        self.classes = sorted(path.name for path in Path(folder).iterdir() if path.is_dir())
+        self._labels = {name: place for place, name in enumerate(self.classes)}
+
+    def __getitem__(self, index: Any) -> Any:
+        label = self._labels[self._paths[index].parent.name]
+        return super().__getitem__(index) | {"label": label}
 
 
 class Part(Sequence[dict[str, Any]]):
@@ -230,13 +227,6 @@ class Part(Sequence[dict[str, Any]]):
 
     def __getitem__(self, index: Any) -> Any:
         return self._whole[int(self._rows[index])]
-
-
-def _decoded(path: Path) -> UInt8[np.ndarray, "height width 3"]:
-    from PIL import Image
-
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))  # a few of ImageNet's files are CMYK or grey
 
 
 def read_prepared(
