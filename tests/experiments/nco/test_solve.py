@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from experiments import solve
-from experiments.nco import decoding as solution_search
+from experiments.nco import decoding
 from experiments.nco.solved import Solved, table
 from experiments.report import table as results_table
 from experiments.runner.command import BAD_USAGE, FAILED, INTERRUPTED
+from nco.many import Found
 
 SQUARE = "x,y\n0,0\n10,10\n10,0\n0,10\n"
 MATRIX = (
@@ -239,7 +240,7 @@ def test_an_interrupt_leaves_older_outputs_alone(square, tmp_path, monkeypatch):
 
 
 class TestNetwork:
-    """The options that reach the search; the search itself is in test_solution_search."""
+    """The options that reach the search; the search itself is in test_decoding."""
 
     @pytest.fixture
     def calls(self, monkeypatch):
@@ -250,13 +251,13 @@ class TestNetwork:
                 made.append((name, model, points, options))
                 count, cities, _ = points.shape
                 tours = np.tile(np.arange(cities, dtype=np.int32), (count, 1))
-                return solution_search.Found(tours, np.ones(count), 2.5)
+                return Found(tours, np.ones(count), 2.5)
 
             return pretended
 
         for name in ("greedy", "best_of_samples", "active_search"):
-            monkeypatch.setattr(solution_search, name, search(name))
-        monkeypatch.setattr(solution_search, "load", lambda name, seed: f"{name} with seed {seed}")
+            monkeypatch.setattr(decoding, name, search(name))
+        monkeypatch.setattr(decoding, "load", lambda name, seed: f"{name} with seed {seed}")
         return made
 
     def test_greedy(self, square, tmp_path, calls, capsys):
@@ -318,7 +319,7 @@ class TestNetwork:
         def fail(name, seed):
             raise error("no such model; there are nco/tsp20, nco/tsp50")
 
-        monkeypatch.setattr(solution_search, "load", fail)
+        monkeypatch.setattr(decoding, "load", fail)
         said = refused(capsys, "--model", "nco/tsp21", square)
         assert said.startswith("error: --model nco/tsp21: ")
         assert "there are nco/tsp20" in said
