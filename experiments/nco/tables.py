@@ -17,11 +17,9 @@ runs/paper20; `tsp20-supervised-*` of `nco/supervised:20,cpu`, in runs/sup20.
 
 from __future__ import annotations
 
-import argparse
 import re
-import sys
 from collections.abc import Mapping
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from experiments.nco import figures
 from experiments.nco.measure import file_rows, reached, rows
@@ -334,11 +332,3 @@ TABLES: Mapping[str, Table] = {
     ),
     "nco/tsplib": Table("TSPLIB instances under TSPLIB's rounding", TSPLIB, _file_rows),
 }
-
-
-class Parser(argparse.ArgumentParser):
-    """Of commands of mpl and search that do not have `experiments.runner.command.Parser` yet."""
-
-    def error(self, message: str) -> NoReturn:
-        print(f"error: {message}\nTry --help.", file=sys.stderr)
-        raise SystemExit(2)

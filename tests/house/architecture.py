@@ -47,6 +47,7 @@ WINGS = {
     ),
 }
 GLUE = (
+    "search.interface",  # what an objective of a `Search` returns
     "experiments.runner",
     "experiments.report",
     "experiments.data",
