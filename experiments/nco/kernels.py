@@ -34,7 +34,7 @@ def kernels(*, tiny: bool = False) -> list[Kernel]:
 
 
 def learner(cities: int, batch: int) -> Learner:
-    """Returns REINFORCE with a moving average, as the peer does it; the seed's optimiser."""
+    """Returns REINFORCE with a moving average, as the peer does it; the thesis's optimiser."""
     return actor_critic.actor_critic(
         pointer.policy(tsp.problem),
         policy_gradient.moving_average(DECAY),

@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.data import geography
 from experiments.data import instances as reader
 from experiments.data.registry import MissingDataset
-from experiments.nco.methods import BATCH, CHECKS, METHODS, Part, Solve
+from experiments.nco.methods import BATCH, METHODS, Part, Solve, check
 from experiments.nco.problems import (
     PROBLEMS,
     PUBLIC,
@@ -74,9 +75,7 @@ def build(config: ConfigDict) -> Search:
     method = METHODS[check_choice(config, "method", tuple(METHODS))]
     check_choice(config, "problem", method.problems)
     check_int(config, "part", low=0, high=PUBLIC)
-    for key in method.fields:
-        if key in CHECKS:
-            CHECKS[key](config)
+    check(config)
     source = _files(config) if "folder" in config else _instances(config, kind)
     solve = method.make(config)
 
@@ -114,9 +113,7 @@ def _instances(config: ConfigDict, kind: Kind) -> Source:
         instances = everything()[start : start + some]
         return Part(instances), lambda actions: kind.score(instances, actions, config)
 
-    part = config.part
-    if not part:
-        part = many.searched_at_once(BATCH * items)
+    part = config.part or many.searched_at_once(BATCH * items) * jax.local_device_count()
     return Source([[start, min(part, count - start)] for start in range(0, count, part)], load)
 
 

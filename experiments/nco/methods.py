@@ -7,7 +7,7 @@ imports jax before a method is made.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import numpy as np
@@ -209,6 +209,16 @@ def _solver(
     return make
 
 
+def _limited(name: solvers.Metaheuristic) -> Method:
+    """A metaheuristic, until its time is up."""
+    solver = functools.partial(solvers.or_tools, metaheuristic=name)
+    return Method(_solver(solver, time_limit_s="time_limit"), {"time_limit": 0.5}, 100)
+
+
+def _of_knapsacks(solver: Callable[..., np.ndarray]) -> Method:
+    return Method(_solver(None, solver), problems=("knapsack",))
+
+
 def _scratch_steps(task: str) -> int:
     return SCRATCH_STEPS.get(task, SCRATCH_STEPS[""])
 
@@ -218,88 +228,50 @@ def _drawn(task: str) -> dict[str, int]:
 
 
 _BOTH = ("tsp", "knapsack")
+_DRAWN = {"models": (), "samples": 1280}
 _ACTIVE = {"models": (), "learning_rate": None, "curve": ()}
 METHODS: Mapping[str, Method] = {
     "greedy": Method(_network(_greedy), {"models": ()}, 10_000, 2000, _BOTH),
     "ensemble": Method(_ensemble, {"models": ()}, 10_000, 2000, _BOTH),
     "sample": Method(
-        _network(_sample),
-        {"models": (), "samples": 1280, "temperature": None, "curve": ()},
-        problems=_BOTH,
+        *(_network(_sample), _DRAWN | {"temperature": None, "curve": ()}, 1000, 100, _BOTH),
         paper=_drawn,
     ),
     "perturbed": Method(
-        _network(_sample),
-        {"models": (), "samples": 1280, "temperature": 1.0, "perturbation": 1.0},
-        problems=_BOTH,
+        *(_network(_sample), _DRAWN | {"temperature": 1.0, "perturbation": 1.0}, 1000, 100, _BOTH),
         paper=_drawn,
     ),
     "active": Method(
-        _network(_active),
-        _ACTIVE | {"steps_each": 200, "scratch": False},
-        *(50, 0, _BOTH),
+        *(_network(_active), _ACTIVE | {"steps_each": 200, "scratch": False}, 50, 0, _BOTH),
         paper=lambda task: {"steps_each": ACTIVE_STEPS},
     ),
     "active_scratch": Method(
-        _network(_active),
-        _ACTIVE | {"steps_each": 1000, "scratch": True},
-        *(5, 0, _BOTH),
+        *(_network(_active), _ACTIVE | {"steps_each": 1000, "scratch": True}, 5, 0, _BOTH),
         paper=lambda task: {"steps_each": _scratch_steps(task)},
     ),
     "random": Method(
-        _random,
-        {"samples": BATCH * 1000},
-        *(5, 100, _BOTH),
+        *(_random, {"samples": BATCH * 1000}, 5, 100, _BOTH),
         paper=lambda task: {"samples": BATCH * _scratch_steps(task)},
     ),
-    "optimal": Method(
-        _solver(solver_pool.near_optimal, knapsack_solvers.exact), problems=_BOTH
-    ),
+    "optimal": Method(_solver(solver_pool.near_optimal, knapsack_solvers.exact), problems=_BOTH),
     "christofides": Method(_solver(solvers.christofides)),
     "or_tools": Method(_solver(solvers.or_tools)),
-    **{
-        f"or_tools_{name}": Method(
-            _solver(
-                functools.partial(solvers.or_tools, metaheuristic=name), time_limit_s="time_limit"
-            ),
-            {"time_limit": 0.5},
-            instances=100,
-        )
-        for name in METAHEURISTICS
-    },
     "proven": Method(
-        _solver(solvers.exact, time_limit_s="proof_limit"), {"proof_limit": 60.0}, 10, 1
+        *(_solver(solvers.exact, time_limit_s="proof_limit"), {"proof_limit": 60.0}, 10, 1)
     ),
-    **{
-        name: Method(_solver(None, solver), problems=("knapsack",))
-        for name, solver in (
-            ("dynamic_programming", knapsack_solvers.dynamic_programming),
-            ("skip_greedy", knapsack_solvers.ratio_greedy),
-            ("stop_greedy", functools.partial(knapsack_solvers.ratio_greedy, skip=False)),
-        )
-    },
-}  # fmt: skip
+    "dynamic_programming": _of_knapsacks(knapsack_solvers.dynamic_programming),
+    "skip_greedy": _of_knapsacks(knapsack_solvers.ratio_greedy),
+    "stop_greedy": _of_knapsacks(functools.partial(knapsack_solvers.ratio_greedy, skip=False)),
+} | {f"or_tools_{name}": _limited(name) for name in METAHEURISTICS}
 
 
-def _positive(key: str) -> Callable[[ConfigDict], object]:
-    return lambda config: config[key] is None or check_float(config, key, positive=True)
-
-
-def _whole(key: str) -> Callable[[ConfigDict], object]:
-    return lambda config: check_int(config, key, low=1)
-
-
-def _counts(config: ConfigDict) -> None:
-    counts: Sequence[Any] = tuple(config.curve)
-    if not all(isinstance(count, int) and count > 0 for count in counts):
-        raise ConfigError("curve", "numbers of solutions", counts)
-
-
-CHECKS: Mapping[str, Callable[[ConfigDict], object]] = {
-    **{key: _whole(key) for key in ("samples", "steps_each")},
-    **{
-        key: _positive(key)
-        for key in ("temperature", "perturbation", "learning_rate", "time_limit", "proof_limit")
-    },
-    "curve": _counts,
-}
+def check(config: ConfigDict) -> None:
+    """Checks the fields of a config's method, by the values that these have at first."""
+    for key, value in METHODS[config.method].fields.items():
+        if key == "curve":
+            if not all(isinstance(count, int) and count > 0 for count in config.curve):
+                raise ConfigError("curve", "numbers of solutions", tuple(config.curve))
+        elif isinstance(value, int) and not isinstance(value, bool):
+            check_int(config, key, low=1)
+        elif (value is None or isinstance(value, float)) and config[key] is not None:
+            check_float(config, key, positive=True)
