@@ -49,9 +49,12 @@ def training(rows: Sequence[Row], workdirs: Workdirs, folder: Path) -> list[Path
     return [path]
 
 
-def components(rows: Sequence[Row], workdirs: Workdirs, folder: Path) -> list[Path]:
+def components(
+    order: Sequence[str], rows: Sequence[Row], workdirs: Workdirs, folder: Path
+) -> list[Path]:
     """Accuracy after each component, as bars with their intervals (figure 5.3)."""
     del workdirs
+    rows = sorted(rows, key=lambda row: order.index(row["name"]))
     plt = figures.pyplot()
     with plt.rc_context(figures.STYLE):
         figure, axis = plt.subplots(figsize=(6.4, 0.9 + 0.33 * len(rows)))
@@ -73,10 +76,11 @@ def components(rows: Sequence[Row], workdirs: Workdirs, folder: Path) -> list[Pa
 def labels(rows: Sequence[Row], workdirs: Workdirs, folder: Path) -> list[Path]:
     """Accuracy against the share of labelled images, of rows METHOD-PERCENT (figure 5.5)."""
     del workdirs
-    lines: dict[str, dict[int, Row]] = {}
+    methods = ("supervised", "randaugment", "mpl")
+    lines: dict[str, dict[int, Row]] = {method: {} for method in methods}
     for row in rows:
         method, _, share = row["name"].rpartition("-")
-        lines.setdefault(method, {})[int(share)] = row
+        lines[method][int(share)] = row
     plt = figures.pyplot()
     with plt.rc_context(figures.STYLE):
         figure, axis = plt.subplots(figsize=(5.2, 3.2))

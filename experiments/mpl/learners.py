@@ -87,13 +87,17 @@ NETWORKS: dict[str, Callable[..., Network]] = {
     },
 }
 
+OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
+    "nesterov": optimizers.nesterov,
+    "rmsprop": optimizers.rmsprop,
+}
 _CHOICES = {
     "method": tuple(METHODS),
     "augment.operations": ("cifar", "svhn"),
     "augment.labelled": ("none", "weak", "strong"),
     "model.name": tuple(NETWORKS),
     "model.dtype": ("float32", "bfloat16"),
-    "optimizer.name": ("nesterov", "rmsprop"),
+    "optimizer.name": tuple(OPTIMIZERS),
     "uda.annealing": ("none", "linear", "log", "exp"),
     "meta.teacher": TEACHERS,
     "meta.feedback": (*meta.FEEDBACKS, NO_FEEDBACK),
@@ -319,7 +323,7 @@ def _schedule(config: ConfigDict, rate: float, steps: int) -> optax.Schedule:
 
 
 def _optimizer(config: ConfigDict, rate: float, steps: int) -> optax.GradientTransformation:
-    make = {"nesterov": optimizers.nesterov, "rmsprop": optimizers.rmsprop}[config.optimizer.name]
+    make = OPTIMIZERS[config.optimizer.name]
     return make(_schedule(config, rate, steps), weight_decay=config.weight_decay)
 
 

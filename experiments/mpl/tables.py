@@ -20,6 +20,7 @@ teacher's own row is what a student adds that learns from drawn labels.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -225,7 +226,10 @@ def _rates(name: str, workdirs: Workdirs) -> list[Row]:
     return [row("success_rate", rate), row("accuracy", mean_interval(100.0 * found))]
 
 
-DRAWN = {"ssl": figures.training, "components": figures.components}
+DRAWN = {
+    "ssl": figures.training,
+    "components": functools.partial(figures.components, list(PRINTED["components"])),
+}
 TABLES: Mapping[str, Table] = MappingProxyType(
     {f"mpl/{what}": _table(what, "digits", 5, DRAWN.get(what)) for what in PRINTED}
     | {"mpl/ssl_fashion_mnist": _table("ssl", "fashion_mnist", 3)}
