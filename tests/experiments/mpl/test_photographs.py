@@ -9,12 +9,14 @@ import pytest
 
 from experiments import run
 from experiments.data import images, registry
+from experiments.mpl import learners
 from experiments.mpl import photographs as glue
 from experiments.runner import config as configs
 from experiments.runner.checks import ConfigError
 from experiments.runner.loop import train
 from experiments.runner.programs import Programs, make_mesh
 from mpl import splits
+from mpl.models import network as networks
 from tests.experiments.data.test_images import write_cifar
 from tests.experiments.runner.short_runs import ONE, same_states, stop_after
 
@@ -299,6 +301,26 @@ def test_paper_configs_have_the_thesis_numbers():
     assert reduced.data.reserved_shards == 40
 
 
+def test_paper_scale_needs_no_images(capsys, monkeypatch, tmp_path):
+    """Shapes of ResNet-50's batches and parameters; the dry run, of a small network."""
+    monkeypatch.setenv("NCOLAB_DATA", str(tmp_path))
+    config = configs.load("mpl/imagenet_jft:resnet50,paper")
+    main = glue.build(config).phases[0]
+    assert (main.name, main.steps) == ("mpl", 500_000)
+    assert main.like["unlabelled"].shape == (32_768, 224, 224, 3)
+    found = glue.Images((224, 224, 3), config.data.classes)
+    assert networks.count(learners.network(config, found, 0.0)) == 25_557_032
+    words = [f"--config.{key}={value}" for key, value in SMALL.items()]
+    assert run.main(["--config=mpl/imagenet_jft:resnet50,smoke", "--dry_run", *words]) == 0
+    text = capsys.readouterr().out
+    assert "parameters in stages.0.student" in text
+    assert "uint8[16, 8, 8, 3]" in text
+    assert "mpl: 20 steps" in text
+    assert "FLOPs a step" in text
+    assert "bytes at once" in text
+
+
+@pytest.mark.slow  # 15 s to trace
 def test_dry_run_needs_no_images(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("NCOLAB_DATA", str(tmp_path))
     assert run.main(["--config=mpl/imagenet_jft:resnet50,paper", "--dry_run"]) == 0
