@@ -76,11 +76,11 @@ def test_a_fit_raises_the_likelihood_and_keeps_the_bounds(data):
 def test_padding_changes_nothing(data, hyper):
     points, values = data
     at = np.random.default_rng(4).random((7, 3))
-    few, _ = gp.predict(gp.fit(points[:10], values[:10], steps=3), at)
+    few, _ = gp.predict(gp.fit(points[:10], values[:10], steps=2), at)
     longer = gp.PAD
     gp.PAD = 200
     try:
-        wide, _ = gp.predict(gp.fit(points[:10], values[:10], steps=3), at)
+        wide, _ = gp.predict(gp.fit(points[:10], values[:10], steps=2), at)
     finally:
         gp.PAD = longer
     np.testing.assert_allclose(few, wide, rtol=1e-9)
@@ -98,9 +98,10 @@ def test_growing_data_compile_nothing_new(data):
 
 
 def test_equal_values_and_equal_points_are_fitted():
-    points = np.full((4, 2), 0.5)
+    points = np.full((4, 3), 0.5)
+    at = np.array([[0.5, 0.5, 0.5], [0.0, 1.0, 0.5]])
     for values in (np.zeros(4), np.array([1.0, 2.0, 3.0, 4.0])):
-        mean, deviation = gp.predict(gp.fit(points, values), np.array([[0.5, 0.5], [0.0, 1.0]]))
+        mean, deviation = gp.predict(gp.fit(points, values), at)
         assert np.isfinite(mean).all()
         assert (deviation > 0).all()
         np.testing.assert_allclose(mean[0], values.mean(), atol=0.1)

@@ -61,13 +61,17 @@ def test_points_lie_in_the_region_that_the_tree_selects():
 def test_it_finds_the_best_of_a_table_sooner_than_by_chance():
     space = spaces.choices([4] * 5)
     values = space.one_hot(space.every()) @ np.random.default_rng(0).standard_normal(20)
-    samples = []
+    searcher, samples = lamcts_choices.searcher(space, SMALL), []
     for seed in range(3):
-        run = interface.maximise(
-            lamcts_choices.searcher(space, SMALL),
-            lambda x, _: values[space.rows(x[None])[0]], budget=200, seed=seed, batch_size=10,
-        )  # fmt: skip
-        samples.append(int(np.argmax(run.best)) if run.best[-1] == values.max() else 200)
+        state, found = searcher.init(seed), []
+        while len(found) < 200 and values.max() not in found:  # then its number is known
+            state, trials = searcher.ask(state, 10)
+            outcomes = [
+                interface.score(trial, lambda x, _: values[space.rows(x[None])[0]])
+                for trial in trials
+            ]
+            state, found = searcher.tell(state, outcomes), [*found, *(o.value for o in outcomes)]
+        samples.append(found.index(values.max()) if values.max() in found else 200)
     assert np.median(samples) < 200  # by chance 512
 
 
