@@ -17,6 +17,7 @@ from nco import many, pointer
 from nco.many import Found, Model, Progress
 from nco.policy_gradient import Policy
 from nco.problems import tsp
+from nco.problems.problem import Problem
 
 RANDOM = "random"
 PROGRAMS = many.Programs(time.perf_counter)  # of this process
@@ -91,9 +92,17 @@ def of(loaded: pretrained.Pretrained, name: str, *, perturbation: float | None =
         raise ValueError(f"{name}: {error}") from error
     known = ("glimpses", "clip", "forget_bias", "center", "spread")
     model = loaded.config["model"]
-    settings = {key: model[key] for key in known if key in model}  # older models lack some
-    policy = pointer.policy(problem, **settings, perturbation=perturbation)
+    settings = tuple((key, model[key]) for key in known if key in model)  # older models lack some
+    policy = _policy(problem, perturbation, settings)
     return Model(policy, jax.tree.map(jnp.asarray, loaded.params), name, problem)
+
+
+@functools.lru_cache(maxsize=8)
+def _policy(
+    problem: Problem, perturbation: float | None, settings: tuple[tuple[str, Any], ...]
+) -> Policy:
+    """One policy for all models of the same settings, so that they share programs."""
+    return pointer.policy(problem, **dict(settings), perturbation=perturbation)
 
 
 def untrained(model: Model, settings: dict[str, Any]) -> Model:
