@@ -26,7 +26,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from experiments.runner.workdir import METRICS, TENSORBOARD, TIMING
+from experiments.runner.workdir import METRICS, TENSORBOARD, TIMING, replacing
 
 Record = dict[str, Any]
 SLOW = 2.0  # seconds; signals are heeded between dispatches
@@ -71,12 +71,10 @@ def drop_beyond(path: Path, step: int) -> None:
         warnings.warn(f"{path}: {unreadable} unreadable lines dropped", stacklevel=2)
     if len(kept) == len(lines):
         return
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("xb") as file:
         file.writelines(kept)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def read(path: Path | str) -> list[Record]:

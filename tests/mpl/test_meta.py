@@ -1,8 +1,4 @@
-"""The meta gradient against finite differences, enumeration, and autodiff of the plain formulas.
-
-The forms of h, and what the public discussions of them ask (sign, factor, which parameters), are
-settled here on problems small enough to be exact; `mpl/README.md` tells the outcome.
-"""
+"""The meta gradient against finite differences, enumeration, and autodiff of plain formulas."""
 
 import itertools
 from typing import Any, NamedTuple
