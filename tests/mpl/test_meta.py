@@ -319,14 +319,18 @@ def test_a_positive_h_raises_the_probability_of_the_labels():
 
 
 def test_dot_reads_a_schedule_and_the_weight_of_the_feedback_is_a_factor():
-    batch = _batch(LABELINGS[4])
     fixed = _learner("dot", learning_rate=0.25, feedback_weight=3.0)
     falling = _learner("dot", learning_rate=lambda step: 0.25 / (1.0 + step))
-    state = fixed.init(jax.random.key(1))
-    one, said = _gradient(falling, state, batch)
-    three, _ = _gradient(fixed, state, batch)
+
+    @jax.jit
+    def run(batch):
+        state = fixed.init(jax.random.key(1))
+        later = state.replace(step=state.step + 1)
+        pairs = ((falling, state), (fixed, state), (falling, later))
+        return [_gradient(*pair, batch) for pair in pairs]
+
+    (one, said), (three, _), (_, later) = run(_batch(LABELINGS[4].astype(np.float32)))
     np.testing.assert_allclose(_flat(three), 3.0 * _flat(one), rtol=1e-3, atol=1e-6)
-    _, later = _gradient(falling, state.replace(step=state.step + 1), batch)
     np.testing.assert_allclose(later["h"], said["h"] / 2.0, rtol=1e-5)
 
 
@@ -357,21 +361,26 @@ def test_baseline_is_subtracted_and_the_teachers_own_losses_are_added():
         )
 
     plain, both = learner(), learner(auxiliary=auxiliary)
-    state = plain.init(jax.random.key(1))
-    state, first = plain.update(state, _batch(LABELINGS[3]))
-    forced = _batch(LABELINGS[8])
-    feedback, metrics = _gradient(plain, state, forced)
+    batch, forced = (_batch(LABELINGS[i].astype(np.float32)) for i in (3, 8))
+    state, first = jax.jit(lambda: plain.update(plain.init(jax.random.key(1)), batch))()
+
+    @jax.jit
+    def run(state):
+        def nll(params):
+            return jnp.mean(_cross_entropy(forced["forced"], _linear(params, forced["x_u"])))
+
+        def square(params):
+            return jnp.mean(jnp.square(_linear(params, forced["x_u"])))
+
+        by_hand = (jax.grad(loss)(state.teacher.params) for loss in (nll, square))
+        return _gradient(plain, state, forced), _gradient(both, state, forced), *by_hand
+
+    (feedback, metrics), (total, said), of_nll, own = run(state)
     assert float(metrics["h"]) != float(first["h"])
     advantage = metrics["h"] - first["h"]  # the average before this update
-
-    def nll(params):
-        return jnp.mean(_cross_entropy(forced["forced"], _linear(params, forced["x_u"])))
-
-    wanted = jax.tree.map(lambda leaf: advantage * leaf, jax.grad(nll)(state.teacher.params))
-    np.testing.assert_allclose(_flat(feedback), _flat(wanted), rtol=1e-4, atol=1e-7)
-    total, said = _gradient(both, state, forced)
-    own = jax.grad(lambda p: jnp.mean(jnp.square(_linear(p, forced["x_u"]))))(state.teacher.params)
-    np.testing.assert_allclose(_flat(total), _flat(wanted) + _flat(own), rtol=1e-4, atol=1e-6)
+    wanted = np.asarray(advantage) * _flat(of_nll)
+    np.testing.assert_allclose(_flat(feedback), wanted, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(_flat(total), wanted + _flat(own), rtol=1e-4, atol=1e-6)
     assert float(said["own"]) > 0
 
 
