@@ -153,24 +153,26 @@ def _check_seeds(
             )
 
 
-def check_config(name: str, *, large: bool = False) -> None:
+def check_config(name: str, *, rest: bool = False) -> None:
     """Checks a config: its docstring, and that each of its arguments builds and fits together.
 
     The docstring has a line to list it by, a command that runs it, a time and a number to expect.
     `get_config` runs for each argument in the file's `ARGUMENTS` (("",) if there are none), as
     `size[,preset]`; paper scale belongs there. Building makes no more than shapes of it: states,
     batches and one update of each phase are evaluated abstractly. An argument whose data is not on
-    this machine is built as far as that; one has to be built whole. So it is with the updates of
-    large networks, unless they are asked for: one update of a smaller one has to be evaluated.
+    this machine is built as far as that; one has to be built whole. Updates take long to trace:
+    those of large networks, and of a preset at more than its first size, are left to `rest`; one
+    has to be evaluated without.
 
     Args:
       name: under `experiments/configs`, or a path to a `.py` file.
-      large: evaluates the updates of states of more than `LARGE` arrays, and no others.
+      rest: evaluates the updates that are left out otherwise, and no others.
     """
     module = configs.load_module(name)
     _check_docstring(name, module.__doc__ or "")
     built: list[str] = []
     whole: list[str] = []
+    presets: set[str] = set()
     for argument in getattr(module, "ARGUMENTS", ("",)):
         config = configs.load(f"{name}:{argument}")
         try:
@@ -187,15 +189,17 @@ def check_config(name: str, *, large: bool = False) -> None:
         check_phases(experiment.phases, experiment.cycle, config.steps)
         mesh = make_mesh(jax.devices()[:1])
         programs = Programs(experiment, mesh, config.num_seeds, config.seed_axis)
+        preset = argument.partition(",")[2]
         is_large = len(jax.tree.leaves(programs.abstract_state())) > LARGE
-        if is_large == large:
+        if (is_large or preset in presets) == rest:
             programs.check(config.seed)
             whole.append(argument)
-        elif is_large:
+        else:
             for index in range(len(experiment.phases)):
                 programs.abstract_batch(index, config.seed)
+        presets |= set() if is_large else {preset}
     assert built, f"{name}: expected an argument that builds without data of its own"
-    assert large or whole, f"{name}: expected an argument of fewer than {LARGE} arrays"
+    assert rest or whole, f"{name}: expected an argument of fewer than {LARGE} arrays"
 
 
 def _check_docstring(name: str, text: str) -> None:

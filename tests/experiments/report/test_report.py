@@ -111,11 +111,11 @@ def test_a_torn_last_line_is_left_out(tmp_path):
 
 
 def test_what_is_no_run_is_named(tmp_path, capsys):
-    assert report.main([str(tmp_path / "none")]) == 1
+    assert report.main([str(tmp_path / "none")]) == 2
     assert "expected a run's folder, with config.json" in capsys.readouterr().err
     run = write_run(tmp_path / "a")
     (run / "metrics.jsonl").write_text("")
-    assert report.main([str(run)]) == 1
+    assert report.main([str(run)]) == 2
     assert "nothing has been recorded" in capsys.readouterr().err
 
 
@@ -147,9 +147,9 @@ def test_result_rows_of_runs_are_recorded_as_a_table(tmp_path, monkeypatch, caps
         {"command": RUN, "machine": "CPU", "commit": "", "seconds": 1.0},
     )
     run, empty = write_run(tmp_path / "a", results=[row]), write_run(tmp_path / "b")
-    assert report.main([str(run), "--record", "nco/demo"]) == 1
+    assert report.main([str(run), "--record", "nco/demo"]) == 2
     assert "expected --title" in capsys.readouterr().err
-    assert report.main([str(empty), "--record", "nco/demo", "--title", "Demo"]) == 1
+    assert report.main([str(empty), "--record", "nco/demo", "--title", "Demo"]) == 2
     assert "expected a finished run" in capsys.readouterr().err
     assert not (tmp_path / "results").exists()
     assert report.main([str(run), "--record", "nco/demo", "--title", "Demo"]) == 0

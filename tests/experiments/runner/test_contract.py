@@ -38,15 +38,15 @@ def test_configs(name):
 
 @pytest.mark.slow  # up to half a minute each to trace
 @pytest.mark.parametrize("name", sorted(configs.available()))
-def test_updates_of_large_networks(name):
-    check_config(name, large=True)
+def test_updates_of_large_networks_and_of_other_sizes(name):
+    check_config(name, rest=True)
 
 
 def test_a_config_of_large_networks_alone_is_caught(monkeypatch):
     monkeypatch.setattr(contract, "LARGE", 1)
     with pytest.raises(AssertionError, match="expected an argument of fewer than 1 arrays"):
         check_config(TOY)
-    check_config(TOY, large=True)
+    check_config(TOY, rest=True)
 
 
 def test_the_toy_keeps_the_contract(learner, batch):

@@ -250,7 +250,8 @@ def test_an_experiment_without_finish(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(glue, "build", lambda config: really(config)._replace(finish=None))
     assert call(*command(tmp_path / "run", steps=10)) == 0
     assert "done: 10 steps" in capsys.readouterr().out
-    assert not (tmp_path / "run" / "results.json").exists()
+    ended = read_results(tmp_path / "run" / "results.json")
+    assert (ended["step"], ended["rows"]) == (10, [])
 
 
 def test_a_row_that_is_not_one():
