@@ -350,15 +350,9 @@ def test_baseline_is_subtracted_and_the_teachers_own_losses_are_added():
         loss = jnp.mean(jnp.square(outputs["logits"]))
         return loss, {"own": loss}
 
-    def learner(**options):
-        return meta_pseudo_labels(
-            _teacher(**options),
-            _student(),
-            optax.sgd(1.0),
-            optax.sgd(ETA),
-            feedback="cosine",
-            baseline=moving_average(0.5),
-        )
+    def learner(**own):
+        rates, options = (1.0, ETA), {"feedback": "cosine", "baseline": moving_average(0.5)}
+        return meta_pseudo_labels(_teacher(**own), _student(), *map(optax.sgd, rates), **options)
 
     plain, both = learner(), learner(auxiliary=auxiliary)
     batch, forced = (_batch(LABELINGS[i].astype(np.float32)) for i in (3, 8))
@@ -386,15 +380,10 @@ def test_baseline_is_subtracted_and_the_teachers_own_losses_are_added():
 
 @pytest.mark.parametrize("feedback", meta.FEEDBACKS)
 def test_contract(feedback):
-    baseline = None if feedback == "exact" else moving_average(0.9)
-    learner = _learner(
-        feedback,
-        optax.sgd(0.1, 0.9),
-        soft=feedback == "exact",
-        baseline=baseline,
-        learning_rate=lambda step: 0.1 / (1.0 + step),
-    )
-    check_learner(learner, _batch())
+    exact = feedback == "exact"
+    options = {"soft": exact, "baseline": None if exact else moving_average(0.9)}
+    options["learning_rate"] = lambda step: 0.1 / (1.0 + step)
+    check_learner(_learner(feedback, optax.sgd(0.1, 0.9), **options), _batch())
 
 
 def test_bad_arguments():
