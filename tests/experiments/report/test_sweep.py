@@ -114,9 +114,9 @@ def test_a_sweep_that_is_killed_goes_on_where_its_runs_were(tmp_path, number):
     wait_for(tmp_path, lines=8)
     process.send_signal(number)
     process.wait(30)
-    journal = next(tmp_path.glob("*/journal.jsonl"))
-    assert '"id": 11' not in journal.read_text()
     wait_until_free(tmp_path)
+    journal = next(tmp_path.glob("*/journal.jsonl"))
+    assert '"id": 11' not in journal.read_text()  # no run goes on alone
     subprocess.run(fill, check=True)
     config = configs.load(TOY)
     search_loop.train(search_toy.build(config), config, tmp_path / "whole")
