@@ -19,6 +19,7 @@ import optax.contrib
 from jaxtyping import Array
 
 from nco.policy_gradient import Baseline, Learner, Metrics, Policy, clip_reward, reinforce_loss
+from nco.problems.problem import check_rewards
 
 PyTree = Any
 
@@ -164,6 +165,7 @@ def actor_critic(
         def loss_fn(params: PyTree) -> tuple[Array, tuple]:
             sample = policy.sample(params, k_sample, batch, num_samples=num_samples)
             earned = jax.lax.stop_gradient(reward(batch, sample.actions))
+            check_rewards(earned, sample.log_prob.shape)
             advantage, baseline_state, metrics = baseline.update(
                 state.baseline,
                 clip_reward(earned, reward_bounds),

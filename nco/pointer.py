@@ -86,7 +86,17 @@ def encode(
     center: float = 0.0,
     spread: float = 1.0,
 ) -> Encoded:
-    """Reads the items in their order (section 2.3.1); for the arguments see `nco.lstm.fold`."""
+    """Reads the items in their order (section 2.3.1); for the arguments see `nco.lstm.fold`.
+
+    Raises:
+        ValueError: the items have another number of features than the parameters were made for.
+    """
+    wanted = params["embed"].shape[0]
+    if inputs.ndim != 3 or inputs.shape[-1] != wanted:
+        raise ValueError(
+            f"inputs: expected [batch, items, {wanted}], as input_dim of these parameters is "
+            f"{wanted}; got shape {list(inputs.shape)}"
+        )
     reading = {"forget_bias": forget_bias, "center": center, "spread": spread}
     weights = lstm.fold(params["encoder"], params["embed"], **reading)
     zeros = jnp.zeros((inputs.shape[0], params["encoder"]["w_h"].shape[0]), inputs.dtype)
@@ -176,6 +186,10 @@ def decode(
     def body(state: tuple, noise_step: Array | None) -> tuple[tuple, tuple[Array, lstm.Trace]]:
         carry, problem_state = state
         feasible = problem.feasible(problem_state)
+        if feasible.shape != (num_samples, *inputs.shape[:2]) or feasible.dtype != jnp.bool_:
+            wanted = [num_samples, *inputs.shape[:2]]
+            found = f"{feasible.dtype} {list(feasible.shape)}"
+            raise ValueError(f"feasible: expected bool {wanted}, one an item; got {found}")
         alive = jnp.any(feasible, axis=-1)
         log_probs = point(
             params,

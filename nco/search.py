@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from nco.actor_critic import seed_optimizer
 from nco.policy_gradient import Policy, Sample, moving_average, reinforce_loss
-from nco.problems.problem import Problem
+from nco.problems.problem import Problem, rewards
 
 PyTree = Any
 _ROUND = 10  # chunks of samples in a call
@@ -57,7 +57,7 @@ def greedy(
 ) -> Solutions:
     """Takes the likeliest item at every step."""
     actions = policy.sample(params, jax.random.key(0), inputs, greedy=True).actions  # draws nothing
-    return Solutions(actions[0], problem.reward(inputs, actions)[0])
+    return Solutions(actions[0], rewards(problem, inputs, actions)[0])
 
 
 def greedy_ensemble(
@@ -126,7 +126,7 @@ def best_of_samples(
             num_samples=chunk,
             temperature=temperature,
         )
-        best = _better(best, _best_sample(sample.actions, problem.reward(inputs, sample.actions)))
+        best = _better(best, _best_sample(sample.actions, rewards(problem, inputs, sample.actions)))
         return best, best.reward
 
     nothing = Solutions(
@@ -223,7 +223,7 @@ def active_search(
 
         def loss_fn(params: PyTree) -> tuple[Array, tuple]:
             sample = policy.sample(params, k_sample, inputs)
-            reward = jax.lax.stop_gradient(problem.reward(inputs, sample.actions))
+            reward = jax.lax.stop_gradient(rewards(problem, inputs, sample.actions))
             advantage, new_baseline, _ = baseline.update(baseline_state, reward, inputs)
             return reinforce_loss(sample.log_prob, advantage), (
                 sample.actions,
@@ -300,7 +300,7 @@ def random_solutions(
 ) -> Solutions:
     """One solution of each instance by `uniform_policy`; the key is consumed."""
     actions = uniform_policy(problem).sample(None, key, inputs).actions
-    return Solutions(actions[0], problem.reward(inputs, actions)[0])
+    return Solutions(actions[0], rewards(problem, inputs, actions)[0])
 
 
 def _best_sample(actions: Array, reward: Array) -> Solutions:

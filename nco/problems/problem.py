@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from jaxtyping import Array
+import jax.numpy as jnp
+from jaxtyping import Array, Int
 
 PyTree = Any
 
@@ -36,3 +37,27 @@ class Problem(NamedTuple):
     feasible: Callable[[PyTree], Array]
     step: Callable[[PyTree, Array], PyTree]
     reward: Callable[[Array, Array], Array]
+
+
+def rewards(problem: Problem, inputs: Array, actions: Int[Array, "samples batch items"]) -> Array:
+    """The problem's rewards of solutions, float `[samples, batch]`.
+
+    Raises:
+        ValueError: `problem.reward` returns another shape.
+    """
+    found = problem.reward(inputs, actions)
+    check_rewards(found, actions.shape[:2])
+    return found
+
+
+def check_rewards(found: Array, wanted: tuple[int, ...]) -> None:
+    """Checks the shape of what a reward function returned.
+
+    Raises:
+        ValueError: it is not `[samples, batch]`, such as one number for all.
+    """
+    if jnp.shape(found) != wanted:
+        raise ValueError(
+            f"reward: expected one for each solution, [samples, batch] = {list(wanted)}, "
+            f"got shape {list(jnp.shape(found))}"
+        )

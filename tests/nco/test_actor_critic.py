@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,7 +8,7 @@ import pytest
 
 from experiments.nco import training as pointer_training
 from experiments.runner import config as configs
-from nco import actor_critic, critic, pointer
+from nco import actor_critic, critic, pointer, search
 from nco import policy_gradient as pg
 from nco.problems import tsp
 from tests.nco import drawn
@@ -26,6 +28,37 @@ def make(baseline, *, tx=None, num_samples=1, items=6, batch=8, **options):
         num_samples=num_samples,
         **options,
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"reward": lambda inputs, actions: jnp.zeros(())}, r"reward: .* = \[2, 8\], got .*\[\]"),
+        ({"reward": lambda inputs, actions: jnp.zeros((8,))}, r"reward: .* \[2, 8\], got .*\[8\]"),
+        ({"feasible": lambda state: jnp.ones((2, 8))}, r"feasible: .*bool \[2, 8, 6\].*float32"),
+        ({}, r"inputs: expected \[batch, items, 3\], as input_dim.*got shape \[8, 6, 2\]"),
+    ],
+    ids=["one reward", "no samples", "feasible", "input_dim"],
+)
+def test_what_is_wrong_with_a_problem_of_ones_own_is_named(changes, words):
+    problem = tsp.problem._replace(**changes)
+    features = 2 if changes else 3
+    policy, params = pointer.policy(problem), pointer.init(jax.random.key(0), input_dim=features)
+    learner = actor_critic.actor_critic(
+        policy,
+        pg.multi_sample(),
+        optax.sgd(0.1),
+        init_params=lambda key: params,
+        reward=problem.reward,
+        example_inputs=None,
+        num_samples=2,
+    )
+    batch, key = jax.ShapeDtypeStruct((8, 6, 2), jnp.float32), jax.random.key(0)
+    with pytest.raises(ValueError, match=words):
+        jax.eval_shape(learner.update, jax.eval_shape(learner.init, key), batch)
+    find = functools.partial(search.best_of_samples, policy, problem, num_samples=2, chunk=2)
+    with pytest.raises(ValueError, match=words):
+        jax.eval_shape(find, params, key, batch)
 
 
 def test_update_is_algorithm_1_line_by_line():
