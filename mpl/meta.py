@@ -131,6 +131,20 @@ def meta_pseudo_labels(
 ) -> Learner:
     """A `Learner` whose update is one iteration of Algorithm 3.
 
+    `init(key)` makes the state, `update(state, batch)` the next one and its metrics: h, its
+    advantage h - b, the losses, the cosine, and what teacher and student report.
+
+    A batch is what the two models read; the update itself looks at none of it. For the classifiers
+    of `mpl.teaching` it is a dict of L labelled and U unlabelled inputs of any one shape:
+
+    - "labelled": float32 `[L, ...]`;
+    - "labels": int32 `[L]`, classes from 0, or float32 `[L, K]`, distributions;
+    - "weak": float32 `[U, ...]`, the unlabelled inputs as the teacher sees and labels them;
+    - "strong": float32 `[U, ...]`, the same inputs under stronger augmentation, for the student and
+      for UDA; not needed with `view="weak"` for the student and a teacher without UDA;
+    - "targets": float32 `[U, K]`, a fixed teacher's distributions, for `reduced_teacher` and the
+      objective `pseudo_labels`.
+
     The feedback h, one number for all labels of a batch unless said otherwise:
 
     - "cosine": cos(grad L_l(theta_S'), g_u), the thesis's choice (section 5.7.6);
@@ -145,8 +159,8 @@ def meta_pseudo_labels(
       through the student's step, optimiser included. Nothing is drawn; no baseline is used.
 
     Args:
-        teacher: proposes labels.
-        student: learns from them.
+        teacher: proposes labels (`mpl.teaching.teacher` makes one of a network).
+        student: learns from them (`mpl.teaching.student`).
         teacher_tx: the teacher's optimiser.
         student_tx: the student's.
         feedback: one of `FEEDBACKS`.

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 
 from mpl import baselines, objectives, optimizers, teaching
 from mpl.meta import meta_pseudo_labels
@@ -128,6 +129,44 @@ def test_contract_with_batch_normalization_and_dropout(net):
     assert jax.tree.leaves(state.student.stats)
 
 
+class _InNnx(nnx.Module):
+    """As `_Normalized`, of vectors, with layers in a list."""
+
+    def __init__(self, rngs):
+        self.first, self.norm = nnx.Linear(4, 6, rngs=rngs), nnx.BatchNorm(6, rngs=rngs)
+        self.drop, self.rest = nnx.Dropout(0.3, rngs=rngs), nnx.List([nnx.Linear(6, 3, rngs=rngs)])
+
+    def __call__(self, inputs):
+        return self.rest[0](self.drop(nnx.relu(self.norm(self.first(inputs)))))
+
+
+def test_contract_with_a_module_of_nnx():
+    net = network.from_nnx(_InNnx)
+    state, _ = check_learner(_pair(OBJECTIVES["uda"], net=net), _batch(), tolerance=2e-3)
+    params, stats = jax.device_get((state.student.params, state.student.stats))
+    assert set(stats) == {"norm.mean", "norm.var"}
+    assert params["rest.0.kernel"].shape == (6, 3)
+
+    @jax.jit
+    def run(params, stats, inputs):
+        train = [
+            net.apply(params, stats, inputs, key=jax.random.key(i), train=True) for i in (0, 1)
+        ]
+        return train, net.apply(params, stats, inputs, train=False)
+
+    ((one, moved), (other, _)), (still, same) = run(params, stats, _batch()["weak"])
+    assert np.any(one != other)  # dropout, by the key alone
+    assert not _same(moved, stats)
+    assert _same(same, stats)
+    x = np.asarray(_batch()["weak"]) @ params["first.kernel"] + params["first.bias"]
+    x = (x - stats["norm.mean"]) / np.sqrt(stats["norm.var"] + 1e-5)
+    x = np.maximum(x * params["norm.scale"] + params["norm.bias"], 0.0)
+    wanted = x @ params["rest.0.kernel"] + params["rest.0.bias"]
+    np.testing.assert_allclose(still, wanted, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="key: expected one in training"):
+        net.apply(params, stats, _batch()["weak"], train=True)
+
+
 def _same(one, other):
     return jax.tree.all(jax.tree.map(np.array_equal, one, other))
 
@@ -172,7 +211,7 @@ def test_reduced_teacher_starts_near_its_input_and_learns():
     check_learner(learner, batch)
 
 
-def test_optimizers_of_the_seed():
+def test_optimizers_of_the_thesis():
     schedule = optimizers.cosine_schedule(0.4, 100, warmup=10)
     values = jax.jit(lambda: [schedule(step) for step in (0, 5, 10, 55, 100)])()
     np.testing.assert_allclose(values, [0.0, 0.2, 0.4, 0.2, 0.0], atol=1e-6)

@@ -8,7 +8,7 @@ import pytest
 
 from mpl.models import efficientnet, network, perceptron, resnet, wide_resnet
 
-# Trainable parameters at 1,000 classes, as published code has them. The seed says 480 and 390
+# Trainable parameters at 1,000 classes, as published code has them. The thesis says 480 and 390
 # million for the last two (table 5.4). With the depth of B6 (2.6), width 5.0 gives 316.6 million:
 # neither that nor any depth of B0 to B7 makes 390 million of it (B7's 3.1 gives 398.5, width 5.6 at
 # depth 2.6 gives 394.3). The config keeps the factors that the text states.
@@ -61,7 +61,7 @@ def test_wide_resnet_parts():
     assert layers == 25  # the depth of 28 counts three shortcuts too
 
 
-def test_perceptrons_of_the_seed():
+def test_perceptrons_of_the_thesis():
     # Two hidden layers of 8: 2x8 + 8 + 8x8 + 8 + 8x2 + 2.
     assert network.count(perceptron.two_moon()) == 114
     params, stats = jax.device_get(jax.jit(perceptron.two_moon().init)(jax.random.key(0)))
