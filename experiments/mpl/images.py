@@ -72,6 +72,7 @@ def build(config: ConfigDict) -> Experiment:
     return outcome.experiment(
         config,
         row_name(config),
+        shape,
         stages,
         outcome.Judge(accuracies, pool),
         printed=_printed(config),

@@ -1,4 +1,4 @@
-"""What runs of `configs/mpl` have in common: evaluation, result rows, and so the `Experiment`."""
+"""What runs of `configs/mpl` have in common: evaluation, result rows, and the trained network."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.mpl import predictions
+from experiments.mpl import learners, predictions
 from experiments.report.interval import mean_interval
 from experiments.report.markdown import markdown
+from experiments.runner import pretrained
 from experiments.runner import stages as runner_stages
 from experiments.runner.experiment import Experiment
 from experiments.runner.stages import Stage, State
 from experiments.runner.workdir import replace_text
-from mpl import meta
+from mpl import augment, meta
+from mpl.models.network import Network, predictor
 from mpl.teaching import learned
 
 PyTree = Any
@@ -37,9 +40,43 @@ class Judge(NamedTuple):
     pool: Callable[[Side], tuple[Iterable[np.ndarray], tuple[int, int]]]
 
 
+class Classifier(NamedTuple):
+    """A trained network.
+
+    Attributes:
+        network: its functions.
+        params: of the network.
+        stats: its averages of batch normalization.
+        predict: `(uint8 [N, height, width, channels]) -> logits float32 [N, classes]`.
+    """
+
+    network: Network
+    params: PyTree
+    stats: PyTree
+    predict: Callable[[np.ndarray], np.ndarray]
+
+
+def load(name: str | Path) -> Classifier:
+    """The network that a run of images ended with, by the run's folder.
+
+    Raises:
+        LookupError: no such model, or the run has not ended.
+        ValueError: a model of another kind.
+    """
+    loaded = pretrained.load(name)
+    if not {"shape", "classes"} <= set(loaded.meta):
+        kind = loaded.config.get("experiment")
+        raise ValueError(f"{name}: expected a network of images, got one of {kind}")
+    found = learners.Images(tuple(loaded.meta["shape"]), loaded.meta["classes"])
+    net = learners.network(ConfigDict(loaded.config), found, 0.0)
+    side = loaded.params["params"], loaded.params.get("stats", {})
+    return Classifier(net, *side, functools.partial(predictor(net, augment.scaled), *side))
+
+
 def experiment(
     config: ConfigDict,
     name: str,
+    found: learners.Images,
     stages: tuple[Stage, ...],
     judge: Judge,
     *,
@@ -53,6 +90,7 @@ def experiment(
     Args:
         config: of `configs/mpl`.
         name: of its result rows.
+        found: shape and classes of its images.
         stages: in their order.
         judge: of its networks.
         printed: the thesis's figure and its place, by metric, in percent.
@@ -66,7 +104,7 @@ def experiment(
         return judge.accuracies(side, False)
 
     def finish(state: State, workdir: Path) -> list[dict[str, Any]]:
-        """Accuracies at each stage's end: so a student's, before its finetuning and after."""
+        """Accuracies at each stage's end (a student's before its finetuning and after); a model."""
         rows: list[dict[str, Any]] = []
 
         def add(suffix: str, side: Side) -> None:
@@ -80,6 +118,10 @@ def experiment(
             add("" if stage is stages[-1] else f"-{stage.name}", learned(inner))
             if isinstance(inner, meta.State) and config.method == "mpl":
                 add("-its_teacher", (inner.teacher.params, inner.teacher.stats))
+        params, stats = jax.device_get(learned(state.stages[-1]))
+        about = {"step": int(state.step), "name": name, **found._asdict()}
+        model = {"params": params, "stats": stats}
+        pretrained.save(Path(workdir) / "model.npz", model, config.to_dict(), about)
         if config.data.write_predictions:
             predictions.write(workdir, *judge.pool(learned(state.stages[-1])))
         table = markdown(rows, columns=("name", "metric", "value"))

@@ -127,6 +127,7 @@ def build(config: ConfigDict) -> Experiment:
     return outcome.experiment(
         config,
         name,
+        found,
         tuple(fed(config, found, opened, stage) for stage in stages),
         outcome.Judge(accuracies, pool),
         printed={

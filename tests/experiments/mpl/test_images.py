@@ -6,7 +6,9 @@ import pytest
 
 from experiments.mpl import config as mpl_config
 from experiments.mpl import images as mpl_images
+from experiments.mpl import outcome
 from experiments.runner import config as configs
+from experiments.runner import pretrained
 from experiments.runner import stages as runner_stages
 from experiments.runner.checks import ConfigError
 from experiments.runner.loop import train
@@ -51,6 +53,17 @@ def test_every_method_trains_and_gives_its_rows(name, tmp_path):
     stages = {"pseudo_labels": 2, "noisy_student": 3, "meta": 2, "reduced": 3}.get(name, 1)
     assert len(done.states[0].stages) == stages
     assert int(done.states[0].step) == config.steps
+    if name == "meta":
+        whole = mpl_images.load(config)
+        model = outcome.load(tmp_path / "run")
+        right = np.argmax(model.predict(whole.test), axis=-1) == whole.test_labels
+        assert 100 * np.mean(right) == pytest.approx(rows[-1]["value"])
+
+
+def test_a_model_of_something_else_is_refused(tmp_path):
+    pretrained.save(tmp_path / "model.npz", {"w": np.ones(1)}, {"experiment": "mpl_moons"}, {})
+    with pytest.raises(ValueError, match="expected a network of images, got one of mpl_moons"):
+        outcome.load(tmp_path)
 
 
 def test_targets_are_the_first_stages_distributions():
