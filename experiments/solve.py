@@ -13,8 +13,9 @@ rounding; where that is not the plane's, another column has the Euclidean length
 the file's coordinates (of latitudes and longitudes, in km on a map of equal areas).
 
 A network reads the cities scaled into the unit square; an instance without coordinates is for the
-solvers alone. In the JSON, tours count cities from 0, in the file's order (TSPLIB: in the order of
-its city numbers). A picture shows the first instances of many.
+solvers alone. Tours are printed or, with --json, written: by the cities' names, or counting from 0
+in the file's order (TSPLIB: in the order of its city numbers), as the JSON always does. Of many
+instances the first are printed and drawn.
 """
 
 from __future__ import annotations
@@ -35,11 +36,12 @@ import numpy as np
 from experiments.data import instances as reader
 from experiments.data.instances import Instances
 from experiments.nco import decoding, solver_pool, tours
-from experiments.nco.solved import Solved, draw, record, table
+from experiments.nco.solved import Solved, draw, listing, record, table
 from experiments.report.figures import pyplot
 from experiments.runner import pretrained
 from experiments.runner.checks import UserError
 from experiments.runner.command import FAILED, Parser, command, natural, positive, whole
+from experiments.runner.command import bar as progress_bar
 from experiments.runner.workdir import replace_text
 from nco import solvers
 from nco.many import Model
@@ -130,6 +132,8 @@ def main(words: Sequence[str]) -> int:
         print(f"stopped: {error}", file=sys.stderr)
         return FAILED
     print(table(instances, found, compared))
+    if flags.json is None:
+        print(listing(instances, found))
     names = ("file", "model", "method", *METHODS[flags.method], "seed")
     asked = {name: getattr(flags, name) for name in names} | {"file": str(flags.file)}
     for path in filter(None, (flags.json, flags.picture)):
@@ -224,7 +228,7 @@ def solve(name: str, instances: Instances, flags: argparse.Namespace) -> Solved:
     given: dict[str, Any] = {"instances": instances.points}
     if instances.metric != reader.EUCLIDEAN:
         given = {"matrices": np.stack([reader.matrix(instances, i) for i in range(count)])}
-    with _bar(count, f"{name}, instances", flags) as bar:
+    with progress_bar(count, f"{name}, instances", quiet=flags.quiet) as bar:
         found = solver_pool.solve_many(
             SOLVERS[name],
             **given,
@@ -246,7 +250,7 @@ def search(
         "active": ("active search, steps", flags.steps),
     }
     what, each = work[flags.method]
-    with _bar(count * each, what, flags) as bar:
+    with progress_bar(count * each, what, quiet=flags.quiet) as bar:
         if flags.method == "greedy":
             found = decoding.greedy(model, points, bar.update)
         elif flags.method == "sample":
@@ -268,14 +272,6 @@ def search(
 
 def _note(text: str) -> None:
     print(f"note: {text}", file=sys.stderr)
-
-
-def _bar(total: int, what: str, flags: argparse.Namespace) -> Any:
-    """A progress bar on a terminal; nothing elsewhere, or when quiet."""
-    from tqdm import tqdm
-
-    hidden = flags.quiet or not sys.stderr.isatty()
-    return tqdm(total=total, desc=what, unit="", dynamic_ncols=True, leave=False, disable=hidden)
 
 
 if __name__ == "__main__":

@@ -58,8 +58,13 @@ def settings(name: str, config: dict[str, Any], items: int) -> Settings:
     return Settings(temperature, finish.get("search_rate", found.learning_rate))
 
 
-def load(name: str, seed: int = 0) -> Model:
+def load(name: str, seed: int = 0, problem: Problem | None = None) -> Model:
     """Loads a model of tours by name, or makes an untrained one for the name "random".
+
+    Args:
+        name: shipped, a run's folder, or an .npz file.
+        seed: of an untrained one.
+        problem: a problem of one's own that the model was trained for, instead of tours.
 
     Raises:
         ValueError: if the model was trained for another problem.
@@ -70,24 +75,36 @@ def load(name: str, seed: int = 0) -> Model:
         return Model(pointer.policy(tsp.problem), params, name)
     loaded = pretrained.load(name)
     trained = loaded.config.get("experiment")
-    if trained != "nco_tsp":
-        raise ValueError(f"{name}: expected a network that reads cities, got one of {trained}")
-    return of(loaded, name)
+    if problem is None and trained != "nco_tsp":
+        expected = "a network that reads cities (or `problem=`, for a problem of your own)"
+        raise ValueError(f"{name}: expected {expected}, got one of {trained}")
+    return of(loaded, name, problem=problem)
 
 
-def of(loaded: pretrained.Pretrained, name: str, *, perturbation: float | None = None) -> Model:
+def of(
+    loaded: pretrained.Pretrained,
+    name: str,
+    *,
+    perturbation: float | None = None,
+    problem: Problem | None = None,
+) -> Model:
     """A loaded model with the policy that its settings describe.
 
     Args:
         loaded: of an experiment of `nco`.
         name: for messages.
         perturbation: see `nco.pointer.policy`.
+        problem: one's own; `None` for that of its experiment.
 
     Raises:
-        ValueError: if it is of another experiment.
+        ValueError: if it is of another experiment, or reads another number of features.
     """
     try:
-        problem = of_experiment(loaded.config.get("experiment")).problem(loaded.config)
+        if problem is None:
+            problem = of_experiment(loaded.config.get("experiment")).problem(loaded.config)
+        elif problem.input_dim != len(loaded.params["embed"]):
+            features = len(loaded.params["embed"])
+            raise ValueError(f"input_dim: expected {features}, as trained; got {problem.input_dim}")
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
     known = ("glimpses", "clip", "forget_bias", "center", "spread")

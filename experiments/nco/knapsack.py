@@ -52,13 +52,13 @@ def _finish(config: ConfigDict, state: Any, workdir: Path) -> list[Row]:
     training.save_model(config, name, state, workdir)
     if not config.finish.instances:
         return []
-
-    def solve(instances: np.ndarray) -> dict[str, np.ndarray]:
-        return {
-            method: solver_pool.fill_many(solver, instances, config.capacity)[0]
-            for method, solver in (SOLVERS.items() if config.finish.solvers else ())
-        }
-
-    rows = training.compare(config, PROBLEMS["knapsack"], name, state.params, solve).rows
+    chosen = SOLVERS if config.finish.solvers else {}
+    tools = {each: functools.partial(_fill, config, tool) for each, tool in chosen.items()}
+    compared = training.compare(config, PROBLEMS["knapsack"], name, state.params, tools, workdir)
+    rows = compared.rows
     training.write_table(rows, workdir)
     return rows
+
+
+def _fill(config: ConfigDict, solver: Any, instances: np.ndarray, _: Any) -> np.ndarray:
+    return solver_pool.fill_many(solver, instances, config.capacity)[0]

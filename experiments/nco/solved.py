@@ -55,6 +55,16 @@ def table(instances: Instances, found: Solved, compared: Solved | None) -> str:
     return "\n".join(text)
 
 
+def listing(instances: Instances, found: Solved) -> str:
+    """The tours of the first instances, a line each: names of cities, or numbers from 0."""
+    names = instances.labels or [str(city) for city in range(instances.cities)]
+    between = ", " if instances.labels else " "
+    shown = zip(instances.names[:_ROWS], found.tours, strict=False)
+    return "\n".join(
+        f"tour of {name}: {between.join(names[city] for city in tour)}" for name, tour in shown
+    )
+
+
 def _length(value: float) -> str:
     return f"{value:.0f}" if float(value).is_integer() else f"{value:.5f}"
 

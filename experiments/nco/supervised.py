@@ -100,6 +100,6 @@ def _finish(config: ConfigDict, about: dict[str, Any], state: Any, workdir: Path
     training.save_model(described, name, state, workdir)
     if not config.finish.instances:
         return []
-    rows = training.compare(config, PROBLEMS["tsp"], name, state.params).rows
+    rows = training.compare(config, PROBLEMS["tsp"], name, state.params, {}, workdir).rows
     training.write_table(rows, workdir, f"\nLabels: {described.labels.to_dict()}\n")
     return rows

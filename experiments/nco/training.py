@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,9 +20,10 @@ from experiments.report.markdown import markdown
 from experiments.report.rows import Row
 from experiments.runner import pretrained
 from experiments.runner.checks import ConfigError, check_choice, check_float, check_int
+from experiments.runner.command import stage
 from experiments.runner.experiment import Experiment, Phase
-from experiments.runner.workdir import replace_text
-from nco import actor_critic, critic, pointer, policy_gradient, search
+from experiments.runner.workdir import replace_text, replacing
+from nco import actor_critic, critic, many, pointer, policy_gradient, search
 from nco.many import Model
 from nco.policy_gradient import Baseline, Learner, Policy
 from nco.problems.problem import Problem
@@ -29,7 +31,7 @@ from nco.problems.problem import Problem
 BASELINES = ("critic", "moving_average", "multi_sample", "standardized", "greedy_rollout")
 OPTIMIZERS = {"adam": actor_critic.seed_optimizer, "muon": actor_critic.muon_optimizer}
 _SHARED = ("multi_sample", "standardized")
-Solve = Callable[[np.ndarray], dict[str, np.ndarray]]
+Solve = Callable[[np.ndarray, many.Progress], np.ndarray]  # of instances: solutions
 
 
 class Compared(NamedTuple):
@@ -211,7 +213,12 @@ def save_model(config: ConfigDict, name: str, state: Any, workdir: Path) -> None
 
 
 def compare(
-    config: ConfigDict, kind: Kind, name: str, params: Any, solve: Solve = lambda instances: {}
+    config: ConfigDict,
+    kind: Kind,
+    name: str,
+    params: Any,
+    solvers: Mapping[str, Solve],
+    workdir: Path,
 ) -> Compared:
     """Solves the first public instances by greedy decoding, by sampling, and by solvers.
 
@@ -220,16 +227,21 @@ def compare(
         kind: its problem.
         name: of the model, which begins the rows' names.
         params: the network's.
-        solve: `(instances) -> {name: solutions}`, the solvers.
+        solvers: by name; what they find does not depend on the network, and stays in the folder.
+        workdir: of the run.
     """
     problem, finish = kind.problem(config), config.finish
     instances = public_instances(config[kind.size], finish.instances)
     model = Model(policy(config, problem), params, name, problem)
-    sampled = decoding.best_of_samples(
-        model, instances, num_samples=finish.samples, temperature=finish.temperature
-    )
-    found = {"greedy": decoding.greedy(model, instances).actions}
-    found |= {f"sample{finish.samples}": sampled.actions} | solve(instances)
+    count, found = len(instances), {}
+    with stage(f"greedy decoding of {count:,} instances", count) as done:
+        found["greedy"] = decoding.greedy(model, instances, done).actions
+    each = f"sample{finish.samples}"
+    with stage(f"{each}, {count:,} instances", finish.samples * count) as done:
+        options = {"num_samples": finish.samples, "temperature": finish.temperature}
+        found[each] = decoding.best_of_samples(model, instances, done, **options).actions
+    for each, solve in solvers.items():
+        found[each] = kept(workdir / "solved" / f"{each}.npz", instances, solve)
     reached = {each: kind.score(instances, actions, config) for each, actions in found.items()}
     rows: list[Row] = [
         {"name": f"{name}-{each}", "metric": kind.metric, "unit": "instance"}
@@ -237,6 +249,22 @@ def compare(
         for each, values in reached.items()
     ]
     return Compared(rows, instances, found, reached)
+
+
+def kept(path: Path, instances: np.ndarray, solve: Solve) -> np.ndarray:
+    """A solver's solutions, from its file if that holds them; else solves and writes it."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if np.array_equal(stored["instances"], instances):
+                return stored["solutions"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        pass  # there is none, or it is damaged
+    with stage(f"{path.stem}, {len(instances):,} instances", len(instances)) as done:
+        found = solve(instances, done)
+    path.parent.mkdir(exist_ok=True)
+    with replacing(path) as temporary, temporary.open("xb") as file:
+        np.savez(file, instances=instances, solutions=found)
+    return found
 
 
 def write_table(rows: list[Row], workdir: Path, note: str = "") -> None:

@@ -16,6 +16,7 @@ from experiments.nco import decoding, solver_pool, tours, training
 from experiments.nco.problems import PROBLEMS, lengths
 from experiments.report.rows import Row
 from experiments.runner.checks import ConfigError, check_bool, check_int
+from experiments.runner.command import stage
 from experiments.runner.experiment import Experiment
 from nco import solvers
 from nco.many import Model
@@ -56,9 +57,9 @@ def _finish(config: ConfigDict, state: Any, workdir: Path) -> list[Row]:
     training.save_model(config, name, state, workdir)
     rows = []
     if config.finish.instances:
-        compared = training.compare(
-            config, PROBLEMS["tsp"], name, state.params, functools.partial(_solve, config)
-        )
+        chosen = SOLVERS if config.finish.solvers else {}
+        tools = {each: functools.partial(_solve, tool) for each, tool in chosen.items()}
+        compared = training.compare(config, PROBLEMS["tsp"], name, state.params, tools, workdir)
         rows += compared.rows
         first = {method: tour[0] for method, tour in compared.found.items()}
         captions = {method: float(values[0]) for method, values in compared.reached.items()}
@@ -73,12 +74,11 @@ def _finish(config: ConfigDict, state: Any, workdir: Path) -> list[Row]:
     return rows
 
 
-def _solve(config: ConfigDict, instances: np.ndarray) -> dict[str, np.ndarray]:
-    processes = min(2, os.cpu_count() or 1)
-    return {
-        name: solver_pool.solve_many(solver, instances, processes=processes).tours
-        for name, solver in (SOLVERS.items() if config.finish.solvers else ())
-    }
+def _solve(
+    solver: Callable[..., np.ndarray], instances: np.ndarray, done: Callable[[int], Any]
+) -> np.ndarray:
+    processes, told = min(2, os.cpu_count() or 1), lambda *_: done(1)
+    return solver_pool.solve_many(solver, instances, processes=processes, progress=told).tours
 
 
 def _real_cities(config: ConfigDict, params: Any, workdir: Path) -> list[Row]:
@@ -87,12 +87,13 @@ def _real_cities(config: ConfigDict, params: Any, workdir: Path) -> list[Row]:
     count = min(config.cities, len(cities["name"]))
     coords, names = np.asarray(cities["coords"][:count], np.float32), list(cities["name"][:count])
     km = float(cities["km_per_unit"])
-    found = decoding.active_search(
-        Model(training.policy(config, tsp.problem), params, "cities", tsp.problem),
-        coords[None],
-        steps=-(-config.finish.search_candidates // 128),
-        learning_rate=config.finish.search_rate,
-    )
+    with stage(f"Active Search of {count} cities, {config.finish.search_candidates:,} tours"):
+        found = decoding.active_search(
+            Model(training.policy(config, tsp.problem), params, "cities", tsp.problem),
+            coords[None],
+            steps=-(-config.finish.search_candidates // 128),
+            learning_rate=config.finish.search_rate,
+        )
     panels, rows = {"active": found.actions[0]}, []
     if config.finish.solvers:
         panels["near_optimal"] = solver_pool.near_optimal(coords)

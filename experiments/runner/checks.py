@@ -138,6 +138,13 @@ def split_arg(
     return size, preset
 
 
+# What the runner itself reads of a config, the last of them if it is there.
+COMMON = (
+    "experiment", "seed", "num_seeds", "seed_axis", "steps", "chunk", "eval_every",
+    "checkpoint_every", "keep_checkpoints", "deterministic", "steps_in_schedule",
+)  # fmt: skip
+
+
 def check_common(config: ConfigDict) -> None:
     """Checks the fields that the runner itself reads; every config has all of them.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import math
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from experiments.runner.checks import UserError
@@ -49,7 +50,10 @@ def command(main: Callable[[Sequence[str]], int]) -> Callable[..., int]:
     @functools.wraps(main)
     def wrapped(arguments: Sequence[str] | None = None) -> int:
         try:
-            return main(list(sys.argv[1:] if arguments is None else arguments))
+            try:
+                return main(list(sys.argv[1:] if arguments is None else arguments))
+            finally:  # also behind --help; at exit, nobody could catch what it raises
+                sys.stdout.flush()
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             return BAD_USAGE
@@ -66,6 +70,27 @@ def command(main: Callable[[Sequence[str]], int]) -> Callable[..., int]:
             return INTERRUPTED
 
     return wrapped
+
+
+def bar(total: int, what: str, *, quiet: bool = False, leave: bool = False) -> Any:
+    """A progress bar (tqdm's) on a terminal; nothing elsewhere, or when quiet."""
+    from tqdm import tqdm
+
+    look = {"unit": "", "dynamic_ncols": True, "disable": quiet or not sys.stderr.isatty()}
+    return tqdm(total=total, desc=what, leave=leave, **look)
+
+
+@contextlib.contextmanager
+def stage(what: str, total: int = 0) -> Iterator[Callable[[int], Any]]:
+    """Tells of work after the last step: a bar of `total` parts on a terminal, else one line.
+
+    Yields:
+      what to call with the number of parts that were just done.
+    """
+    with bar(total, what, quiet=not total, leave=True) as shown:
+        if shown.disable:
+            print(f"finish: {what}", flush=True)
+        yield shown.update
 
 
 def is_missing_extra(error: ImportError) -> bool:

@@ -9,10 +9,12 @@ came.
 from __future__ import annotations
 
 import ast
+import difflib
 import hashlib
 import importlib.util
 import json
 import math
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +22,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from experiments.runner.checks import ConfigError, check_common, flatten, lookup
+from experiments.runner.checks import COMMON, ConfigError, check_common, flatten, lookup
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 # What may differ between two runs that share a workdir.
@@ -109,7 +111,41 @@ def load(name: str, overrides: Iterable[tuple[str, str]] = ()) -> ConfigDict:
         override(config, key, text)
     config.lock()
     check_common(config)
+    if stem.endswith(".py"):
+        check_known(config, stem)
     return config
+
+
+def check_known(config: ConfigDict, path: str) -> None:
+    """Checks the fields of a user's own config: a misspelt one would be set and never read.
+
+    For an experiment of ours they are those of its configs. For one's own nobody knows them, so a
+    name that is nearly one of the runner's is only warned of.
+
+    Raises:
+      ConfigError: a field that no config of this experiment has; names the nearest.
+    """
+    given, ours = flatten(config), _fields(config.experiment)
+    for key in sorted(given.keys() - {*COMMON, *ours}):
+        if key.split(".")[0] in NOT_IDENTITY:
+            continue
+        if ours:
+            wanted = f"a field that experiment {config.experiment} has"
+            raise ConfigError(key, wanted, key, sorted({*COMMON, *ours}))
+        if close := difflib.get_close_matches(key, COMMON, n=1, cutoff=0.85):
+            told = f"{path}: the runner does not read {key!r}; did you mean {close[0]!r}?"
+            warnings.warn(told, stacklevel=3)
+
+
+def _fields(experiment: str) -> set[str]:
+    """The fields that the configs of an experiment of ours have, any argument given."""
+    group, found = experiment.partition("_")[0], set[str]()
+    for path in CONFIGS.glob(f"{group}/[a-z]*.py"):
+        module = load_module(f"{group}/{path.stem}")
+        for arg in (*getattr(module, "ARGUMENTS", ()), *map(str, getattr(module, "SIZES", ()))):
+            made = module.get_config(arg)
+            found |= set(flatten(made)) if made.experiment == experiment else set()
+    return found
 
 
 def override(config: ConfigDict, key: str, text: str) -> None:

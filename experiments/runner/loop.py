@@ -233,6 +233,7 @@ def _settle(run: Run, running: Running | None, timed: bool = True) -> None:
 def _evaluate(run: Run, dispatch: Dispatch, state: PyTree) -> dict[str, float]:
     """Evaluates each seed's state, records the result and returns the mean."""
     headline, phase = run.experiment.headline[0], _phase_name(run, dispatch)
+    begun = time.monotonic()
     each = [run.experiment.evaluate(one, dispatch.stop) for one in run.programs.seeds(state)]
     if headline not in each[0]:
         raise ValueError(f"evaluate: expected the headline {headline!r}, got {sorted(each[0])}")
@@ -240,7 +241,7 @@ def _evaluate(run: Run, dispatch: Dispatch, state: PyTree) -> dict[str, float]:
     bad = [f"evaluated {name}" for name, value in values.items() if not np.all(np.isfinite(value))]
     if bad:
         raise NonFiniteError(dispatch.stop, bad, phase)
-    run.writer.evaluated(dispatch.stop, phase, values)
+    run.writer.evaluated(dispatch.stop, phase, values, time.monotonic() - begun)
     return {name: float(np.mean(value)) for name, value in values.items()}
 
 

@@ -153,15 +153,19 @@ class Progress:
         self.steps, self.headline, self.items, self.done = steps, headline, items, start
         self.out: TextIO = sys.stdout
         self._since: tuple[float, int] | None = None  # when the first dispatch was ready, and at
-        self._bar = None
+        self._bar, self._headline, self._evaluations = None, "", 0
         if not quiet and sys.stderr.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=steps, initial=start, unit=" steps", dynamic_ncols=True)
+            # Without tqdm's rate and time left, which count compiling as work.
+            form = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
+            look = {"bar_format": form, "dynamic_ncols": True, "desc": "compiling"}
+            self._bar = tqdm(total=steps, initial=start, **look)
 
     def advance(self, step: int, phase: str) -> None:
         if self._bar is not None:
-            self._bar.set_description(phase)
+            self._bar.set_description(phase, refresh=False)
+            self._bar.set_postfix_str(self._told(), refresh=False)
             self._bar.update(step - self.done)
         self.done = step
         if self._since is None:
@@ -171,21 +175,36 @@ class Progress:
         """Leaves what came so far out of the rate."""
         self._since = None
 
-    def evaluated(self, step: int, phase: str, train: Mapping[str, Any], evals: Record) -> None:
-        headline = f"{self.headline} {evals[self.headline]:.6g}"
+    def evaluated(
+        self, step: int, phase: str, train: Mapping[str, Any], evals: Record, seconds: float = 0.0
+    ) -> None:
+        """Shows what was evaluated; of the first time most was compiling: it is no rate's."""
+        self._evaluations += 1
+        if self._since is not None and self._evaluations == 1:
+            self._since = self._since[0] + seconds, self._since[1]
+        self._headline = f"{self.headline} {evals[self.headline]:.6g}"
         if self._bar is not None:
-            items = f"{self._rate() * self.items:.3g} items/s, " if self.items > 1 else ""
-            self._bar.set_postfix_str(items + headline)
+            self._bar.set_postfix_str(self._told())
             return
         parts = [f"step {step}/{self.steps} ({phase})"]
         if "loss" in train:
             parts.append(f"loss {train['loss']:.5g}")
-        parts.append(headline)
+        parts.append(self._headline)
         if rate := self._rate():
             parts.append(f"{rate:.4g} steps/s")
             if step < self.steps:
-                parts.append(f"{duration((self.steps - step) / rate)} left")
+                parts.append(self._left(rate))
         print("  ".join(parts), file=self.out, flush=True)
+
+    def _told(self) -> str:
+        """What the bar says beside how far it is: time left, items a second, the headline."""
+        rate = self._rate()
+        left = self._left(rate) if rate else ""
+        items = f"{rate * self.items:.3g} items/s" if rate and self.items > 1 else ""
+        return ", ".join(filter(None, (left, items, self._headline)))
+
+    def _left(self, rate: float) -> str:
+        return f"{duration((self.steps - self.done) / rate)} left"
 
     def say(self, text: str) -> None:
         """Prints a line without breaking the bar."""
@@ -261,13 +280,15 @@ class Writer:
         self._since, self._train = now, lines[-1]
         self.progress.advance(step, phase)
 
-    def evaluated(self, step: int, phase: str, values: Mapping[str, Any]) -> Record:
-        """Records what was evaluated, [seeds] a metric, and returns the mean."""
+    def evaluated(
+        self, step: int, phase: str, values: Mapping[str, Any], seconds: float = 0.0
+    ) -> Record:
+        """Records what was evaluated in some seconds, [seeds] a metric, and returns the mean."""
         lines = records(step, "eval", phase, values, self.seeds)
         for line in lines:
             self.metrics.write(line)
         self.board.write(lines)
-        self.progress.evaluated(step, phase, self._train, lines[-1])
+        self.progress.evaluated(step, phase, self._train, lines[-1], seconds)
         return lines[-1]
 
     def sync(self) -> None:

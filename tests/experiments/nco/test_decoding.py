@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from experiments.nco import decoding
+from experiments.runner import pretrained
 from experiments.runner.pretrained import Pretrained
 from nco import many, pointer, search
 from nco.many import Model
 from nco.policy_gradient import Policy, Sample
-from nco.problems import tsp
+from nco.problems import knapsack, tsp
 
 POINTS = np.random.default_rng(0).uniform(size=(7, 6, 2)).astype(np.float32)
 
@@ -60,6 +61,22 @@ def check(found, progress, count, units):
     assert found.seconds.shape == (count,)
     assert found.compile_seconds > 0
     assert sum(progress) == units
+
+
+def test_a_trained_problem_of_ones_own_loads_from_its_runs_folder(tmp_path):
+    params = pointer.init(jax.random.key(0), embed=4, hidden=4)
+    config = {"experiment": "my_problem", "model": {"glimpses": 2, "clip": None}}
+    pretrained.save(tmp_path / "model.npz", params, config, {})
+    own = knapsack.problem(2.0)._replace(name="mine")
+    model = decoding.load(str(tmp_path), problem=own)
+    assert model.problem is own
+    # Policies of the same settings are one.
+    assert model.policy is decoding._policy(own, None, (("glimpses", 2), ("clip", None)))
+    assert model.policy is not decoding._policy(own, None, (("glimpses", 1), ("clip", None)))
+    with pytest.raises(ValueError, match=r"`problem=`, for a problem of your own.*my_problem"):
+        decoding.load(str(tmp_path))
+    with pytest.raises(ValueError, match="input_dim: expected 2, as trained; got 3"):
+        decoding.load(str(tmp_path), problem=own._replace(input_dim=3))
 
 
 def test_greedy_takes_every_instance(model):

@@ -49,6 +49,19 @@ def refused(capsys, *arguments):
     return said.err
 
 
+def test_tours_are_printed_where_they_are_not_written(tmp_path, capsys):
+    path = tmp_path / "named.csv"
+    path.write_text("name,lat,lon\nA,0,0\nB,1,1\nC,1,0\nD,0,1\n")
+    assert run("--method", "exact", path) == 0
+    assert "tour of named: A, C, B, D\n" in capsys.readouterr().out
+    many = tmp_path / "many.npy"
+    np.save(many, np.tile([[0.0, 0], [1, 1], [1, 0], [0, 1]], (30, 1, 1)))
+    assert run("--method", "exact", "--quiet", "--processes", "1", many) == 0
+    tours = [line for line in capsys.readouterr().out.splitlines() if line.startswith("tour of")]
+    assert len(tours) == 20
+    assert all(line.endswith(": 0 2 1 3") for line in tours)
+
+
 @pytest.mark.parametrize("method", ["near_optimal", "or_tools", "christofides", "exact"])
 def test_a_solver_solves_a_file(square, tmp_path, capsys, method):
     out = tmp_path / "out.json"

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.nco import training
+from experiments.nco import solver_pool, training
 from experiments.nco import tsp as nco_tsp
 from experiments.report import table as results_table
 from experiments.runner import config as configs
@@ -104,7 +104,7 @@ def test_the_critic_of_a_config_reads_what_the_policy_reads():
     assert np.abs(found - advantage(inputs)).max() > 1e-5
 
 
-def test_finish_compares_and_saves_a_model(tmp_path):
+def test_finish_compares_and_saves_a_model(tmp_path, monkeypatch, capsys):
     chosen = {"instances": 3, "samples": 4, "solvers": "true", "real_cities": "true"}
     small = [(f"finish.{key}", str(value)) for key, value in chosen.items()]
     config = configs.load("nco/tsp:20,smoke", [("cities", "6"), *small])
@@ -121,6 +121,23 @@ def test_finish_compares_and_saves_a_model(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, loaded.params, state.params)
     for picture in ("tours.png", "cities.png"):
         assert (tmp_path / picture).stat().st_size > 10_000
+    told = capsys.readouterr().out.splitlines()
+    assert "finish: near_optimal, 3 instances" in told
+    assert "finish: Active Search of 6 cities, 128 tours" in told
+    # A run that is extended asks its network again, and no solver.
+    monkeypatch.setattr(solver_pool, "solve_many", None)
+    config = configs.load("nco/tsp:20,smoke", [("cities", "6"), *small[:-1]])
+    again = nco_tsp.build(config).finish(state, tmp_path)
+    kept = {row["name"]: row["value"] for row in again}
+    for solver in nco_tsp.SOLVERS:
+        assert kept[f"tsp6-{solver}"] == values[f"tsp6-{solver}"]
+    told = capsys.readouterr().out.splitlines()
+    assert told == ["finish: greedy decoding of 3 instances", "finish: sample4, 3 instances"]
+    path = tmp_path / "solved" / "or_tools.npz"
+    solve = lambda instances, done: np.zeros((3, 6), np.int32)  # noqa: E731
+    assert not training.kept(path, np.ones((3, 6, 2)), solve).any()  # of other instances
+    path.write_bytes(path.read_bytes()[:100])  # damaged
+    assert not training.kept(path, np.ones((3, 6, 2)), solve).any()
 
 
 def policy_of_scores():

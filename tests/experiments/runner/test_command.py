@@ -1,5 +1,8 @@
 """The frame of commands: what is wrong is one line and a code, whatever kind of wrong it is."""
 
+import subprocess
+import sys
+
 import pytest
 
 from experiments.data.registry import MissingDataset
@@ -17,6 +20,7 @@ from experiments.runner.command import (
     whole,
 )
 from experiments.runner.workdir import WorkdirError
+from tests.experiments.runner.launcher import ROOT
 
 
 @pytest.mark.parametrize(
@@ -41,6 +45,22 @@ def test_what_is_wrong_is_one_line(error, code, capsys):
     said = capsys.readouterr().err
     assert "Traceback" not in said
     assert said.startswith("error: " if code == BAD_USAGE else "\nstopped")
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])
+@pytest.mark.parametrize("words", [[], ["--help"]], ids=["output", "help"])
+def test_a_reader_that_has_gone_is_no_fault(lines, words):
+    code = (
+        "import sys; from experiments.runner.command import Parser, command\n"
+        "@command\ndef main(words):\n"
+        f"    Parser('x', 'About.').parse_args(words); print('line\\n' * {lines}); return 0\n"
+        "sys.stdin.read(); raise SystemExit(main())"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code, *words], cwd=ROOT, **pipes) as process:
+        process.stdout.close()
+        process.stdin.close()
+        assert process.stderr.read() == b""
 
 
 @pytest.mark.parametrize("error", [ImportError("no module"), RuntimeError("a bug"), ValueError()])

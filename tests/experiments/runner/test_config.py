@@ -106,6 +106,42 @@ def test_a_config_whose_argument_is_unknown(tmp_path):
         configs.load(f"{path}:a")
 
 
+OWN = """
+from experiments.configs.nco import tsp
+
+def get_config(arg):
+    config = tsp.get_config("20,smoke")
+    {line}
+    return config
+"""
+
+
+def test_a_misspelt_field_of_ones_own_config_is_refused(tmp_path):
+    path = tmp_path / "mine.py"
+    for line, key, near in (
+        ("config.stepss = 7", "stepss", "steps"),
+        ("config.model.hiden = 7", "model.hiden", "model.hidden"),
+        ("config.finish.active_step = 7", "finish.active_step", "finish.active_steps"),
+    ):
+        path.write_text(OWN.format(line=line))
+        with pytest.raises(ConfigError, match=rf"{key}: .*did you mean '{near}'"):
+            configs.load(str(path))
+    path.write_text(OWN.format(line="config.finish.active_steps = 7"))  # other presets have it
+    assert configs.load(str(path)).finish.active_steps == 7
+
+
+def test_a_near_miss_is_warned_of_where_the_experiment_is_ones_own(tmp_path, toy):
+    path = tmp_path / "mine.py"
+    fields = toy().to_dict()
+    path.write_text(
+        "from ml_collections import ConfigDict\n"
+        f"def get_config(arg):\n    return ConfigDict({fields!r} | {{'stepss': 7, 'own': 1}})\n"
+    )
+    with pytest.warns(UserWarning, match="does not read 'stepss'; did you mean 'steps'") as told:
+        configs.load(str(path))
+    assert len(told) == 1
+
+
 def test_split_arg_names_the_choices():
     assert checks.split_arg("100", sizes=(20, 100)) == ("100", "paper")
     with pytest.raises(ConfigError, match="choices: 20, 100"):

@@ -190,6 +190,24 @@ def test_the_bar_shows_rate_and_headline(tmp_path, monkeypatch):
     assert "items/s, error 0.123456" in shown
 
 
+def test_compiling_is_no_part_of_the_time_left(monkeypatch):
+    screen, now = io.StringIO(), [0.0]
+    screen.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(metrics.time, "monotonic", lambda: now[0])
+    progress = Progress(0, 1000, "error", items=1, quiet=False)
+    now[0] = 60.0  # compiling
+    progress.advance(10, "train")
+    assert " left" not in progress._told()
+    now[0] = 61.0
+    progress.advance(20, "train")
+    now[0] = 91.0  # the first evaluation
+    progress.evaluated(20, "train", {}, {"error": 1.0}, seconds=30.0)
+    assert "0:01:38 left" in progress._told()
+    progress.close()
+    assert "0:01:38 left" in screen.getvalue()
+
+
 def test_records_are_plain_json(tmp_path):
     made = records(1, "eval", "p", {"error": np.asarray([1 / 3], np.float64)}, [0])
     assert json.dumps(made[0]) == (
