@@ -62,14 +62,14 @@ def lines(rows: Iterable[Row], settings: Mapping[str, Settings], varied: str) ->
       varied: the one.
 
     Returns:
-      The other settings -> the varied one's values, and rows.
+      The other settings, in their order -> the varied one's values, and rows.
     """
     groups: dict[tuple[tuple[str, Any], ...], dict[Any, Row]] = {}
     for row in rows:
         rest = dict(settings[row["name"]])
         value = rest.pop(varied)
         groups.setdefault(tuple(sorted(rest.items())), {})[value] = row
-    return {rest: sorted(found.items()) for rest, found in groups.items() if len(found) > 1}
+    return {rest: sorted(groups[rest].items()) for rest in sorted(groups) if len(groups[rest]) > 1}
 
 
 def lanas(
@@ -120,7 +120,8 @@ def _panel(axis: Any, groups: Lines, labels: Mapping[Any, str], **style: Any) ->
 def _apart(rest: Sequence[tuple[str, Any]], groups: Iterable[Any]) -> str:
     """The settings by which a line differs from the others of its panel."""
     common = set.intersection(*[set(each) for each in groups])
-    return " ".join(f"{key}={value}" for key, value in rest if (key, value) not in common)
+    shown = [(key, value) for key, value in rest if (key, value) not in common]
+    return " ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in shown)
 
 
 def _predictors(axis: Any) -> None:
@@ -136,7 +137,7 @@ def _predictors(axis: Any) -> None:
     axis.set_xticks(range(len(known)), list(known))
     axis.set_xlim(-0.6, max(len(known), 1) - 0.4)
     axis.set_title("(b) what splits a node", fontsize=9)
-    axis.set_ylim(0, None)
+    axis.set_ylim(0, 1.15 * max([row["high"] for row in known.values()], default=1.0))
     if not known:
         _say_missing(axis)
 
@@ -164,15 +165,16 @@ def ablations(settings: Mapping[str, Settings], rows: Iterable[Row], out: Path) 
     found = {varied: groups for varied, groups in found.items() if groups}
     if not found:
         return []
-    with _picture(out, 1, len(found), (3.6 * len(found) + 0.4, 3.2)) as (_, (axes,)):
+    with _picture(out, 1, len(found), (3.6 * len(found) + 0.4, 3.4)) as (figure, (axes,)):
         for axis, (varied, groups) in zip(axes, found.items(), strict=True):
             seeds = {rest: _range(row["n"] for _, row in line) for rest, line in groups.items()}
-            labels = {rest: f"{BASE} ({few} seeds)" for rest, few in seeds.items()}
-            _panel(axis, groups, labels, ms=5, capsize=3)
+            _panel(axis, groups, {rest: _apart(rest, groups) for rest in groups}, ms=5, capsize=3)
             axis.set_xlim(-0.5, len({v for line in groups.values() for v, _ in line}) - 0.4)
-            axis.set_title(ABLATION_PANELS[varied])
-            axis.legend(fontsize=7)
+            axis.set_title(f"{ABLATION_PANELS[varied]}, {' or '.join(seeds.values())} seeds")
+            if len(groups) > 1:
+                axis.legend(fontsize=7)
         axes[0].set_ylabel("least cost at the end: mean, 95%")
+        figure.suptitle(f"{BASE}: one setting changed at a time", x=0.01, ha="left", fontsize=10)
     return [out]
 
 
@@ -232,6 +234,7 @@ def _curves(found: Mapping[str, Mapping[str, Curves]], out: Path, *, costs: bool
                 axis.set_yscale("log")
                 # Who starts at the optimum must not squeeze what there is to see.
                 axis.set_ylim(bottom=max(axis.get_ylim()[0], 1e-3 * float(np.median(ends))))
+                _plain_ticks(axis)
             axis.set_xlabel("evaluations")
             axis.set_title(f"{problem}, {_range(len(c) for c in found[problem].values())} seeds")
         for axis in list(axes.flat)[len(found) :]:
@@ -243,6 +246,21 @@ def _curves(found: Mapping[str, Mapping[str, Curves]], out: Path, *, costs: bool
             ncols=min(5, len(methods)), fontsize=8,
         )  # fmt: skip
     return [out]
+
+
+def _plain_ticks(axis: Any) -> None:
+    """Ticks of a logarithmic axis as 20, 50, 100 instead of powers of ten, at most eight."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    low, high = axis.get_ylim()
+    tens = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for digits in ((1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+        ticks = [d * 10.0**t for t in tens for d in digits if low <= d * 10.0**t <= high]
+        if len(ticks) <= 8:
+            break
+    axis.yaxis.set_major_locator(FixedLocator(ticks))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.yaxis.set_minor_locator(NullLocator())
 
 
 def _natural(problem: str) -> tuple[int, str]:

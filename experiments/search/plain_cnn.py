@@ -129,7 +129,7 @@ def draw(_: Sequence[Row], workdirs: Workdirs, folder: Path) -> Iterable[Path]:
             low, middle, high = np.percentile(regret, [25, 50, 75], axis=0)
             curves.plot(steps, middle, label=name, color=colours[name])
             curves.fill_between(steps, low, high, color=colours[name], alpha=0.18, lw=0)
-        curves.set_xscale("log")
+        curves.set(xscale="log", yscale="log", ylim=(0.05, None))  # the best, at 0, ends a line
         curves.set_xlabel("networks trained")
         curves.set_ylabel("regret (percentage points),\nmedian and quartiles")
         curves.set_title("(c) the search")
