@@ -59,13 +59,13 @@ def exact(
     Raises:
         ValueError: the input is no instance (every solver checks).
         TimeoutError: no proof within the limit.
-        ImportError: OR-Tools is absent; names the extra.
+        ImportError: OR-Tools is absent; says what to install.
     """
     weights, values = _checked(weights, values, capacity)
     try:
         from ortools.algorithms.python import knapsack_solver
     except ImportError as error:
-        raise ImportError('this solver needs ortools: pip install "ncolab[demo]"') from error
+        raise ImportError("this solver needs ortools: pip install ortools") from error
     fitting = np.flatnonzero(weights <= capacity)
     taken = np.zeros(len(weights), bool)
     if not fitting.size or not values[fitting].any():

@@ -325,9 +325,8 @@ def _require(module: str) -> None:
     try:
         importlib.import_module(module)
     except ImportError as error:
-        raise ImportError(
-            f'this solver needs {module.replace("_", "-")}: pip install "ncolab[demo]"'
-        ) from error
+        package = module.replace("_", "-")
+        raise ImportError(f"this solver needs {package}: pip install {package}") from error
 
 
 def _check_choice(name: str, value: object, choices: tuple) -> None:

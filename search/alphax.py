@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int, Real
 
-from search import mcts, meta_dnn
+from search import decisions, mcts, meta_dnn
 from search.bandit import Form
 from search.decisions import Problem, State
 from search.interface import Outcome, Searcher, Trial
@@ -102,8 +102,9 @@ def searcher(
             (`transfer_parent`).
 
     Raises:
-        ValueError: a setting out of range.
+        ValueError: a setting out of range, or no problem.
     """
+    decisions.check(problem)
     settings = mcts.check(mcts.Settings(c, form, unknown, unique, repeats))
     for name, value in (
         ("rollouts", rollouts), ("num_init", num_init), ("refit_every", refit_every)

@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from search import cma, gp, turbo
+from search import cma, gp, spaces, turbo
 from search.acquisition import expected_improvement
 from search.interface import (
     History,
@@ -45,8 +45,9 @@ def random(space: Space, *, unique: bool = True) -> Searcher:
     Args:
         space: what to search.
         unique: choices without replacement, while there are any; their expected number of trials
-            to the best of N is (N + 1) / 2.
+            to the best of N is (N + 1) / 2. Then they come again in the same order.
     """
+    spaces.check(space, Box, Choices)
 
     def propose(history: History, n: int) -> Points:
         if isinstance(space, Choices) and unique and space.size <= 2**24:
@@ -59,11 +60,20 @@ def random(space: Space, *, unique: bool = True) -> Searcher:
 
 
 def listed(points: Shaped[np.ndarray, "n dim"]) -> Searcher:
-    """Random search of a list, without replacement: half of it on average until the best."""
+    """Random search of a list, without replacement: half of it on average until the best.
+
+    Once all were asked for, they come again in the same order.
+
+    Raises:
+        ValueError: an empty list.
+    """
+    if not len(points):
+        raise ValueError("points: expected at least one, got none")
 
     def ask(state: History, n: int) -> tuple[History, list[Trial]]:
+        check_count(n)
         order = generator(state.seed).permutation(len(points))
-        return extend(state, points[order[state.asked : state.asked + n]])
+        return extend(state, points[order[np.arange(state.asked, state.asked + n) % len(points)]])
 
     return Searcher(lambda seed: begin(seed, points.shape[1], points.dtype), ask, record)
 
@@ -83,8 +93,9 @@ def regularised_evolution(
         unique: a mutant that was asked for already is mutated again, at most 100 times.
 
     Raises:
-        ValueError: a population or tournament below 1.
+        ValueError: a population or tournament below 1, or a space that is not of choices.
     """
+    spaces.check(space, Choices)
     if population < 1 or tournament < 1:
         raise ValueError(
             f"population, tournament: expected at least 1, got {population}, {tournament}"
@@ -122,7 +133,11 @@ def bayesian(
         num_init: trials of the Latin hypercube at the start.
         candidates: uniform points that are looked at, and as many near the best sample.
         fit_steps: Adam steps of each fit.
+
+    Raises:
+        ValueError: a space that is no box.
     """
+    spaces.check(space, Box)
 
     def propose(history: History, n: int) -> Points:
         rng, good = generator(history.seed, history.asked), history.good
@@ -146,8 +161,10 @@ def cma_es(space: Box, *, sigma: float = 0.5) -> Searcher:
         sigma: first standard deviation, as a share of the box's side.
 
     Raises:
-        ImportError: `cma` is absent; names the extra. So do the other libraries' searchers.
+        ImportError: `cma` is absent; names the package. So do the other libraries' searchers.
+        ValueError: a space that is no box.
     """
+    spaces.check(space, Box)
     require("cma")
 
     def propose(history: History, n: int) -> Points:
@@ -171,6 +188,7 @@ def tpe(space: Space, **settings: Any) -> Searcher:
         space: a box, or choices, which it treats as categories.
         settings: of `optuna.samplers.TPESampler`.
     """
+    spaces.check(space, Box, Choices)
     require("optuna")
 
     def propose(history: History, n: int) -> Points:
@@ -220,6 +238,7 @@ def nevergrad_default(space: Box, *, budget: int) -> Searcher:
         space: a box.
         budget: how many trials there will be.
     """
+    spaces.check(space, Box)
     library = require("nevergrad")
     kept: dict[int, _Kept] = {}  # the last, by its seed: a cache that changes no result
 
@@ -273,8 +292,9 @@ def scipy(space: Box, method: Scipy) -> Searcher:
         method: its name in `scipy.optimize`.
 
     Raises:
-        ValueError: an unknown method.
+        ValueError: an unknown method, or a space that is no box.
     """
+    spaces.check(space, Box)
     if method not in ("differential_evolution", "dual_annealing"):
         raise ValueError(
             f"method: expected differential_evolution or dual_annealing, got {method!r}"

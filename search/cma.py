@@ -50,7 +50,7 @@ def propose(
         inside: which points are allowed; others are drawn again, up to a number of tries.
 
     Raises:
-        ImportError: `cma` is absent; names the extra.
+        ImportError: `cma` is absent; says what to install.
     """
     library = require("cma")
     size = population(len(start))

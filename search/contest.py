@@ -260,7 +260,7 @@ def validated(
         folds: how many.
 
     Raises:
-        ImportError: scikit-learn is absent; names the extra.
+        ImportError: scikit-learn is absent; says what to install.
         ValueError: an unknown model or metric, a point of another length, a class with fewer than
             `folds` samples, or parameters with which the model cannot be trained, which to a search
             is a failed evaluation.

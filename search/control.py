@@ -1,7 +1,7 @@
 """Control tasks for search in a box: lunar lander, a rover's path, linear policies that walk.
 
 Each objective is a function `(point, seed) -> reward` with settings as keywords, so that a
-`functools.partial` of it pickles. Lunar lander and locomotion need the extra `control`.
+`functools.partial` of it pickles. Lunar lander and locomotion need `gymnasium[box2d,mujoco]`.
 
 Source: Wang 2022, sections 5.4.1 and 5.4.2, which take lunar lander from Eriksson et al., "Scalable
 global optimization via local Bayesian optimization", 2019, the rover from Wang et al., "Batched
@@ -83,7 +83,7 @@ def land(
         first: the number of the first terrain.
 
     Raises:
-        ImportError: gymnasium with Box2D is absent; names the extra.
+        ImportError: gymnasium with Box2D is absent; says what to install.
         ValueError: a point of another length, or no terrain.
     """
     weights = _vector("point", point, len(LANDER_DEFAULTS)).tolist()
@@ -231,7 +231,7 @@ def walk(task: str, point: Real[np.ndarray, " dim"], seed: int, *, episodes: int
         episodes: how many.
 
     Raises:
-        ImportError: gymnasium with MuJoCo is absent; names the extra.
+        ImportError: gymnasium with MuJoCo is absent; says what to install.
         ValueError: an unknown task, a point of another length, or no episode.
     """
     chosen = _locomotion(task)
@@ -250,13 +250,14 @@ def require() -> None:
     """Checks that the environments can be made.
 
     Raises:
-        ImportError: gymnasium, Box2D or MuJoCo is absent; names the extra.
+        ImportError: gymnasium, Box2D or MuJoCo is absent; says what to install.
     """
     for name in ("gymnasium", "Box2D", "mujoco"):
         try:
             importlib.import_module(name)
         except ImportError as error:
-            raise ImportError(f'{name} is needed here: pip install "ncolab[control]"') from error
+            message = f'{name} is needed here: pip install "gymnasium[box2d,mujoco]"'
+            raise ImportError(message) from error
 
 
 def _environment(name: str) -> Any:

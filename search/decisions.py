@@ -39,6 +39,19 @@ class Problem(NamedTuple):
     point: Callable[[State], Point] = itself
 
 
+def check(problem: object) -> None:
+    """Checks that a tree search over decisions is given a problem.
+
+    Raises:
+        ValueError: it is none, such as a space; says how a space of choices becomes one.
+    """
+    if not isinstance(problem, Problem):
+        raise ValueError(
+            f"problem: expected a decisions.Problem, got {type(problem).__name__}; "
+            "design_spaces.choices_in_order(space) makes one of choices"
+        )
+
+
 def rollout(problem: Problem, state: State, rng: np.random.Generator) -> State:
     """Uniformly random actions from a state to a terminal one.
 

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from search import spaces
 from search.decisions import Action, Problem, State
 from search.spaces import Choices
 
@@ -149,12 +150,13 @@ def choices_in_order(space: Choices, order: Sequence[int] | None = None) -> Prob
         order: the coordinates as they are decided; first to last by default.
 
     Raises:
-        ValueError: the order is not one of all coordinates.
+        ValueError: the order is not one of all coordinates, or the space is a box.
 
     >>> from search.spaces import choices
     >>> choices_in_order(choices([2, 3]), [1, 0]).point((2, 0))
     array([0, 2])
     """
+    spaces.check(space, Choices)
     decided = list(range(space.dim)) if order is None else [int(i) for i in order]
     if sorted(decided) != list(range(space.dim)):
         raise ValueError(f"order: expected 0 to {space.dim - 1}, each once, got {decided}")

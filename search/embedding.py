@@ -37,8 +37,9 @@ def hashed(box: Box, dim: int, make: Callable[[Box], Searcher]) -> Searcher:
         make: a searcher of the small box, such as `baselines.bayesian`.
 
     Raises:
-        ValueError: `dim` is not from 1 to the box's.
+        ValueError: `dim` is not from 1 to the box's, or the space is no box.
     """
+    spaces.check(box, Box)
     if not 1 <= dim <= box.dim:
         raise ValueError(f"dim: expected 1 to {box.dim}, got {dim}")
     inside = make(spaces.box(-1.0, 1.0, dim))

@@ -24,27 +24,13 @@ import time
 from collections.abc import Callable
 from multiprocessing import connection as pipes
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
-from search.interface import Measured, Outcome, Point, Trial, measured, settled
+from search.interface import Measured, Outcome, Point, Report, Trial, attempt
 
 Objective = Callable[[Point, int], float | Measured]
 _READY = "ready"
 POLL_S = 0.05  # how long a collect that must not wait still looks
-
-
-class Report(NamedTuple):
-    """How an evaluation ended.
-
-    Attributes:
-        outcome: for the searcher.
-        note: what went wrong, in words for the journal; empty where nothing did.
-        more: what the objective measured besides the reward, for the journal.
-    """
-
-    outcome: Outcome
-    note: str
-    more: dict[str, Any] | None = None
 
 
 class Evaluator(Protocol):
@@ -71,18 +57,6 @@ class Evaluator(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
-
-
-def attempt(trial: Trial, objective: Objective) -> Report:
-    """Evaluates a trial in this process."""
-    try:
-        value, more = measured(objective(trial.point, trial.seed))
-    except Exception as error:
-        failed = Outcome(trial.id, float("nan"), "failed")
-        return Report(failed, f"{type(error).__name__}: {error}")
-    outcome = settled(Outcome(trial.id, value, "ok"))
-    note = "" if outcome.status == "ok" else f"the objective returned {value}"
-    return Report(outcome, note, more)
 
 
 class InProcess:

@@ -16,12 +16,15 @@ What a searcher promises (`tests/search/contract.py` checks it of each):
   same calls in the same order give the same trials. A journal of the calls is a checkpoint;
 - trials are numbered from 0 in the order in which they were asked;
 - outcomes may come in another order than the trials, or never; a failed one (`status` other than
-  "ok") is recorded, counts as an evaluation, and is not asked for again on that account.
+  "ok") is recorded, counts as an evaluation, and is not asked for again on that account;
+- `ask(state, n)` always gives n trials. Where all points of a small space are known, points come
+  again, so a search ends with its budget and not before.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -32,6 +35,7 @@ PyTree = Any
 Point = Any  # a pytree of NumPy arrays, numbers, strings and tuples; most searchers: one array
 
 STATUSES = ("ok", "failed", "timeout")
+FAILURES = 5  # a search stops where so many of its first trials all failed
 
 
 class Trial(NamedTuple):
@@ -74,6 +78,24 @@ class Measured(NamedTuple):
     more: dict[str, Any]
 
 
+class Report(NamedTuple):
+    """How an evaluation ended.
+
+    Attributes:
+        outcome: for the searcher.
+        note: what went wrong, in words for the journal; empty where nothing did.
+        more: what the objective measured besides the reward, for the journal.
+    """
+
+    outcome: Outcome
+    note: str
+    more: dict[str, Any] | None = None
+
+
+class ObjectiveError(ValueError):
+    """All of the first trials of a search failed: its objective is broken, not unlucky."""
+
+
 class Searcher(NamedTuple):
     """An optimiser, made by a factory such as `lanas.searcher(...)`.
 
@@ -101,19 +123,92 @@ def trial_seed(seed: int, number: int) -> int:
 
 
 def score(trial: Trial, objective: Callable[[Point, int], float | Measured]) -> Outcome:
-    """Evaluates a trial here and now; an exception or a value that is not finite is a failure."""
+    """The outcome of evaluating a trial in this process, as `attempt` does."""
+    return attempt(trial, objective).outcome
+
+
+def attempt(trial: Trial, objective: Callable[[Point, int], float | Measured]) -> Report:
+    """Evaluates a trial in this process. Whatever the objective does, there is a report.
+
+    An exception, something that is not a number, and a number that is not finite are failures; the
+    note says which, and for an exception the line that raised it.
+    """
+    failed = Outcome(trial.id, math.nan, "failed")
     try:
-        value, _ = measured(objective(trial.point, trial.seed))
-    except Exception:
-        value = math.nan
-    return settled(Outcome(trial.id, value, "ok"))
+        returned = objective(trial.point, trial.seed)
+    except Exception as error:
+        return Report(failed, f"{type(error).__name__}: {error}{_raised_at(error)}")
+    try:
+        value, more = measured(returned)
+    except TypeError as error:
+        return Report(failed, f"TypeError: {error}")
+    outcome = settled(Outcome(trial.id, value, "ok"))
+    note = "" if outcome.status == "ok" else f"the objective returned {value}"
+    return Report(outcome, note, more)
+
+
+def _raised_at(error: Exception) -> str:
+    """The last line of an objective's traceback; nothing where calling it failed already."""
+    trace = error.__traceback__ and error.__traceback__.tb_next
+    if trace is None:
+        return ""
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    code = trace.tb_frame.f_code
+    file = code.co_filename.replace("\\", "/").rpartition("/")[2]
+    return f" ({file}, line {trace.tb_lineno}, in {code.co_name})"
 
 
 def measured(returned: Any) -> tuple[float, dict[str, Any] | None]:
-    """The reward that an objective returned, and what else it measured, if anything."""
+    """The reward that an objective returned, and what else it measured, if anything.
+
+    Raises:
+        TypeError: it is no real number, such as an array with axes, None, or a string.
+    """
     if isinstance(returned, Measured):
-        return float(returned.value), returned.more
-    return float(returned), None
+        return _number(returned.value), returned.more
+    return _number(returned), None
+
+
+def _number(value: Any) -> float:
+    try:
+        if not (isinstance(value, str | bytes) or np.ndim(value) or np.iscomplexobj(value)):
+            return float(value)
+    except (TypeError, ValueError):
+        pass
+    shape = getattr(value, "shape", None)
+    got = f"an array of shape {tuple(shape)}" if shape else f"{value!r:.60}"
+    raise TypeError(f"objective: expected it to return one real number, got {got}")
+
+
+def told_of(trial: Trial, report: Report) -> str:
+    """A failure in words: what went wrong, and at which point."""
+    return f"trial {trial.id} failed: {report.note}\n  point: {_shown(trial.point)}"
+
+
+def _shown(point: Point) -> str:
+    with np.printoptions(precision=6, threshold=20, linewidth=10_000):
+        text = str(point)
+    return text if len(text) <= 400 else f"{text[:400]}..."
+
+
+def check_working(trials: Sequence[Trial], reports: Sequence[Report], limit: int) -> None:
+    """Checks that not all of a search's first trials have failed.
+
+    Args:
+        trials: those that ended first.
+        reports: how each ended, in the same order.
+        limit: how many failures, with no value among them, are too many; 0 for no limit.
+
+    Raises:
+        ObjectiveError: so many trials have ended and all failed; says why the first did.
+    """
+    if not 0 < limit <= len(reports) or any(each.outcome.status == "ok" for each in reports):
+        return
+    raise ObjectiveError(
+        f"the search stops, because its first {len(reports)} trials all failed\n"
+        f"{told_of(trials[0], reports[0])}"
+    )
 
 
 def settled(outcome: Outcome) -> Outcome:
@@ -227,6 +322,16 @@ def check_open(number: int, asked: int, is_told: Callable[[int], bool]) -> None:
         raise ValueError(f"outcome {number}: expected an open trial; this one has an outcome")
 
 
+def check_asked(trials: Sequence[Trial], n: int) -> None:
+    """Checks that a searcher gave as many trials as it was asked for, without which loops hang.
+
+    Raises:
+        ValueError: it gave another number of trials.
+    """
+    if len(trials) != n:
+        raise ValueError(f"ask: expected the searcher to give {n} trials, got {len(trials)}")
+
+
 class Run(NamedTuple):
     """What `maximise` did: one entry a trial, in the order of their numbers.
 
@@ -245,35 +350,71 @@ class Run(NamedTuple):
         """The best value so far after each trial; -inf before the first that did not fail."""
         return np.maximum.accumulate(np.where(np.isnan(self.values), -np.inf, self.values))
 
+    @property
+    def trial(self) -> Trial:
+        """The best trial: the earliest of the highest value.
+
+        Raises:
+            ValueError: every trial failed.
+        """
+        if np.isnan(self.values).all():
+            raise ValueError(f"expected a trial that did not fail; all {len(self.values)} did")
+        return self.trials[int(np.nanargmax(self.values))]
+
+    @property
+    def point(self) -> Point:
+        """The point of the best trial; raises as `trial` does."""
+        return self.trial.point
+
+    @property
+    def value(self) -> float:
+        """The highest value; raises as `trial` does."""
+        return float(self.values[self.trial.id])
+
 
 def maximise(
     searcher: Searcher,
-    objective: Callable[[Point, int], float],
+    objective: Callable[[Point, int], float | Measured],
     *,
     budget: int,
     batch_size: int = 1,
     seed: int = 0,
+    give_up: int = FAILURES,
 ) -> Run:
     """Runs a search in this process: ask, evaluate, tell, until the budget is spent.
 
     Args:
         searcher: what proposes.
-        objective: `(point, seed) -> reward`; whatever it raises counts as a failed evaluation.
+        objective: `(point, seed) -> reward`; whatever it raises counts as a failed evaluation. The
+            first failure is shown as a warning.
         budget: evaluations.
         batch_size: trials asked for at once.
         seed: of the search.
+        give_up: the search stops where so many trials, or the whole budget, have failed and none
+            has succeeded yet; 0 to go on whatever happens.
 
     Raises:
-        ValueError: a budget or batch size below 1.
+        ValueError: a budget or batch size below 1, or a negative `give_up`.
+        ObjectiveError: all of the first trials failed.
     """
     check_count(budget)
     check_count(batch_size)
+    if give_up < 0:
+        raise ValueError(f"give_up: expected at least 0, got {give_up}")
     state = searcher.init(seed)
     trials: list[Trial] = []
-    outcomes: list[Outcome] = []
+    reports: list[Report] = []
+    shown = False
     while len(trials) < budget:
-        state, asked = searcher.ask(state, min(batch_size, budget - len(trials)))
-        told = [score(trial, objective) for trial in asked]
-        state = searcher.tell(state, told)
-        trials, outcomes = trials + asked, outcomes + told
-    return Run(state, trials, np.array([outcome.value for outcome in outcomes]))
+        wanted = min(batch_size, budget - len(trials))
+        state, asked = searcher.ask(state, wanted)
+        check_asked(asked, wanted)
+        ended = [attempt(trial, objective) for trial in asked]
+        state = searcher.tell(state, [report.outcome for report in ended])
+        trials, reports = trials + asked, reports + ended
+        check_working(trials, reports, min(give_up, budget))
+        for trial, report in zip(asked, ended, strict=True):
+            if report.note and not shown:
+                shown = True
+                warnings.warn(told_of(trial, report), RuntimeWarning, stacklevel=2)
+    return Run(state, trials, np.array([report.outcome.value for report in reports]))

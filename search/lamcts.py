@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from jaxtyping import Float
 
-from search import bandit, cma, gp, partition, turbo
+from search import bandit, cma, gp, partition, spaces, turbo
 from search.acquisition import expected_improvement
 from search.bandit import Form
 from search.interface import (
@@ -97,9 +97,10 @@ def searcher(space: Box, settings: Settings | None = None) -> Searcher:
         settings: of the tree and the solver.
 
     Raises:
-        ImportError: scikit-learn is absent, or, for CMA-ES, `cma`; names the extra.
-        ValueError: a setting out of range.
+        ImportError: scikit-learn is absent, or, for CMA-ES, `cma`; says what to install.
+        ValueError: a setting out of range, or a space that is no box.
     """
+    spaces.check(space, Box)
     chosen = settings or Settings()
     check(chosen)
     propose = {"random": _random, "bo": _bo, "turbo": _turbo, "cma": _cma}[chosen.solver]

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int
 
-from search import gp, lamcts, partition
+from search import gp, lamcts, partition, spaces
 from search.acquisition import expected_improvement
 from search.interface import (
     History,
@@ -46,9 +46,10 @@ def searcher(space: Choices, settings: Settings | None = None) -> Searcher:
         settings: solver "random" (the default here) or "bo".
 
     Raises:
-        ImportError: scikit-learn is absent; names the extra.
-        ValueError: a setting out of range, or another solver.
+        ImportError: scikit-learn is absent; says what to install.
+        ValueError: a setting out of range, another solver, or a space that is not of choices.
     """
+    spaces.check(space, Choices)
     chosen = settings or Settings(solver="random")
     lamcts.check(chosen)
     if chosen.solver not in ("random", "bo"):

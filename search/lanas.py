@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple, TypeGuard, get_args
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
-from search import bandit, linear_tree
+from search import bandit, linear_tree, spaces
 from search.acquisition import expected_improvement
 from search.bandit import Form
 from search.interface import (
@@ -94,9 +94,10 @@ def searcher(
             for a box by default.
 
     Raises:
-        ImportError: scikit-learn is needed for `hidden_units` and absent; names the extra.
-        ValueError: a setting out of range.
+        ImportError: scikit-learn is needed for `hidden_units` and absent; says what to install.
+        ValueError: a setting out of range, or no space.
     """
+    spaces.check(space, Box, Choices)
     bandit.check(c, form)
     if hidden_units and not isinstance(space, Choices):
         raise ValueError(f"hidden_units: expected 0 in a box, got {hidden_units}")
@@ -168,7 +169,8 @@ def _propose(settings: _Settings, state: State, num_init: int) -> Shaped[np.ndar
     history = state.history
     rng = generator(history.seed, history.asked)
     if history.asked < num_init or not state.learned_from:
-        return _draw(settings, state, 0, np.zeros((0, settings.space.dim)), rng, 1)
+        found = _draw(settings, state, 0, np.zeros((0, settings.space.dim)), rng, 1)
+        return found if len(found) else settings.space.sample(rng, 1)  # all points are known
     encodings = settings.encode(history.points)
     leaves = linear_tree.route(state.tree, encodings)
     leaf = select(state.tree, leaves, history.values, c=settings.c, form=settings.form)

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from search import bandit
+from search import bandit, spaces
 from search.bandit import Form
 from search.interface import (
     History,
@@ -67,12 +67,14 @@ def searcher(
     Args:
         space: whose points the rows are, in the order of `space.every()`.
         values: their rewards.
-        budget: trials of a seed at most; rounded up to whole trees, and down to the table.
+        budget: trials of a seed at most; rounded up to whole trees. Rows that are left when no
+            whole tree fits into the table any more come last, and then all come again.
         settings: of the search.
 
     Raises:
-        ValueError: a setting out of range.
+        ValueError: a setting out of range, or a space that is not of choices.
     """
+    spaces.check(space, Choices)
     points = space.every()
     encodings = jnp.asarray(space.one_hot(points), jnp.float32)
     rewards = jnp.asarray(values, jnp.float32)
@@ -83,6 +85,7 @@ def searcher(
         return settings.num_init + min(trees, fit) * settings.select_every
 
     first, last = whole(min(FIRST, budget)), whole(budget)
+    most = max(last, budget)
     check(settings, last, len(points))
 
     def init(seed: int) -> Listed:
@@ -92,9 +95,9 @@ def searcher(
         check_count(n)
         history, order = state
         end = history.asked + n
-        if end > last:
-            raise ValueError(f"n: expected at most {last - history.asked} more trials, got {n}")
-        if end > len(order):
+        if end > most:
+            raise ValueError(f"n: expected at most {most - history.asked} more trials, got {n}")
+        if end > len(order) and len(order) < last:
             keys = jax.random.key(history.seed)[None]
             size = first if end <= first else last
             (found,) = np.asarray(
@@ -102,7 +105,10 @@ def searcher(
             )
             # A longer search begins as the shorter one does, but for the rounding of its sums.
             order = np.concatenate([order, found[~np.isin(found, order)]])
-        history, trials = extend(history, points[order[history.asked : end]])
+        if end > len(order):  # beyond the last whole tree
+            order = np.concatenate([order, np.setdiff1d(np.arange(len(points)), order)])
+        rows = order[np.arange(history.asked, end) % len(order)]
+        history, trials = extend(history, points[rows])
         return Listed(history, order), trials
 
     def tell(state: Listed, outcomes: Sequence[Outcome]) -> Listed:

@@ -93,7 +93,7 @@ def learn(
         seed: of the perceptrons' first weights.
 
     Raises:
-        ImportError: scikit-learn is needed and absent; names the extra.
+        ImportError: scikit-learn is needed and absent; says what to install.
         ValueError: a height below 1, or fewer than 0 hidden units.
     """
     tree = bare(height, encodings.shape[1], hidden_units)

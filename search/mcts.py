@@ -24,7 +24,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from jaxtyping import Float, Int
 
-from search import bandit
+from search import bandit, decisions
 from search.bandit import Form
 from search.decisions import DEEPEST, Problem, State, legal, rollout
 from search.interface import (
@@ -208,8 +208,9 @@ def searcher(
             again all the same, as when the whole space is known.
 
     Raises:
-        ValueError: a setting out of range.
+        ValueError: a setting out of range, or no problem.
     """
+    decisions.check(problem)
     settings = check(Settings(c, form, unknown, unique, repeats))
 
     def ask(tree: Tree, n: int) -> tuple[Tree, list[Trial]]:

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 
 from search.baselines import from_history, one_at_a_time
 from search.interface import History, Searcher, generator
-from search.spaces import Box
+from search.spaces import Box, check
 
 Unit = Float[np.ndarray, " dim"]
 _DRAWS = 1000  # points that are drawn at once for a Voronoi cell
@@ -114,8 +114,9 @@ def doo(box: Box, *, slope: float = 1.0) -> Searcher:
         slope: how steep the reward may be.
 
     Raises:
-        ValueError: a negative slope.
+        ValueError: a negative slope, or a space that is no box.
     """
+    check(box, Box)
     if not slope >= 0.0:
         raise ValueError(f"slope: expected at least 0, got {slope}")
     return _split(box, lambda cells: _doo(cells, slope))
@@ -126,7 +127,11 @@ def soo(box: Box) -> Searcher:
 
     From the top, the best leaf of each depth is split if it is at least as good as all that were
     split in this sweep, down to the depth sqrt(n) after n splits (Munos, section 5).
+
+    Raises:
+        ValueError: a space that is no box.
     """
+    check(box, Box)
     return _split(box, _soo)
 
 
@@ -155,8 +160,9 @@ def voo(box: Box, *, uniform: float = 0.2) -> Searcher:
         uniform: how often a point is drawn from the whole box.
 
     Raises:
-        ValueError: `uniform` is not from 0 to 1.
+        ValueError: `uniform` is not from 0 to 1, or the space is no box.
     """
+    check(box, Box)
     if not 0.0 <= uniform <= 1.0:
         raise ValueError(f"uniform: expected 0 to 1, got {uniform}")
 

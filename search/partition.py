@@ -111,7 +111,7 @@ def build(
         seed: of k-means.
 
     Raises:
-        ImportError: scikit-learn is absent; names the extra.
+        ImportError: scikit-learn is absent; says what to install.
         ValueError: a leaf size below 1.
     """
     if leaf_size < 1:
@@ -260,12 +260,13 @@ def _around(
 
 
 def require(name: str) -> Any:
-    """Imports a package of the extra `search`.
+    """Imports an optional package.
 
     Raises:
-        ImportError: it is absent; names the extra.
+        ImportError: it is absent; says how to install it.
     """
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ImportError(f'{name} is needed here: pip install "ncolab[search]"') from error
+        package = name.partition(".")[0].replace("sklearn", "scikit-learn")
+        raise ImportError(f"{package} is needed here: pip install {package}") from error

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from search import mcts
+from search import decisions, mcts
 from search.decisions import DEEPEST, Problem, State
 from search.interface import Outcome, Searcher, Trial, check_count, generator, trial_seed
 from search.mcts import Tree
@@ -60,8 +60,9 @@ def searcher(
             so many in a row it is asked for again.
 
     Raises:
-        ValueError: a setting out of range.
+        ValueError: a setting out of range, or no problem.
     """
+    decisions.check(problem)
     for name, value, low in (("alpha", alpha, 1e-12), ("gamma", gamma, 0), ("epsilon", epsilon, 0)):
         if not low <= value <= 1:
             raise ValueError(

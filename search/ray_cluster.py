@@ -2,7 +2,7 @@
 
     with ray_cluster.connect(objective, workers=2, timeout_s=60.0) as evaluator: ...
 
-Needs the extra `ray`.
+Needs Ray: `pip install ray`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import time
 import warnings
 from typing import Any
 
-from search.evaluate import POLL_S, Objective, Report, attempt, check
-from search.interface import Outcome, Trial
+from search.evaluate import POLL_S, Objective, check
+from search.interface import Outcome, Report, Trial, attempt
 
 
 class RayCluster:
@@ -142,7 +142,7 @@ def connect(
             process is connected to one already.
 
     Raises:
-        ImportError: Ray is absent; names the extra.
+        ImportError: Ray is absent; says what to install.
         ValueError: a number out of range.
     """
     check(workers, timeout_s, retries)
@@ -155,9 +155,9 @@ def require() -> Any:
     """Imports Ray.
 
     Raises:
-        ImportError: it is absent; names the extra.
+        ImportError: it is absent; says how to install it.
     """
     try:
         return importlib.import_module("ray")
     except ImportError as error:
-        raise ImportError('a Ray cluster needs Ray: pip install "ncolab[ray]"') from error
+        raise ImportError("a Ray cluster needs Ray: pip install ray") from error

@@ -6,7 +6,7 @@ SMAC keeps its state in objects and a folder. Here it is built again from the hi
 forest is fitted, after every eighth trial as in SMAC itself, so that the state of a search is its
 trials and the points that the last fit has proposed. A fit takes about two seconds.
 
-Needs the extra `search`.
+Needs SMAC: `pip install smac`.
 
 Source: Hutter et al., "Sequential model-based optimization for general algorithm configuration",
 2011; Wang 2022 names it in section 2.1.
@@ -36,7 +36,7 @@ from search.interface import (
     trial_seed,
 )
 from search.partition import require
-from search.spaces import Choices, Space
+from search.spaces import Box, Choices, Space, check
 
 RETRAIN_AFTER = 8  # SMAC's default
 
@@ -64,9 +64,10 @@ def searcher(space: Space, *, budget: int, retrain_after: int = RETRAIN_AFTER) -
         retrain_after: trials from one fit to the next.
 
     Raises:
-        ImportError: SMAC is absent; names the extra.
-        ValueError: a budget below 4, or no trial between fits.
+        ImportError: SMAC is absent; says what to install.
+        ValueError: a budget below 4, no trial between fits, or no space.
     """
+    check(space, Box, Choices)
     require("smac")
     if budget < 4 or retrain_after < 1:
         raise ValueError(

@@ -157,3 +157,31 @@ def choices(sizes: Sequence[int]) -> Choices:
 
 
 Space = Box | Choices
+
+
+def check(space: object, *kinds: type) -> None:
+    """Checks that a searcher is given a space of a kind that it can search.
+
+    Args:
+        space: what it was given.
+        kinds: those that it takes: `Box`, `Choices` or both.
+
+    Raises:
+        ValueError: another kind; says what was expected and which searchers take what came.
+    """
+    if isinstance(space, kinds):
+        return
+    wanted = {Box: "a box (spaces.box)", Choices: "choices (spaces.choices)"}
+    message = f"space: expected {' or '.join(wanted[kind] for kind in kinds)}, got "
+    if isinstance(space, Box):
+        raise ValueError(
+            f"{message}a box of dimension {space.dim}; boxes are searched by lamcts, turbo, lanas, "
+            "optimistic, smac, baselines.random, bayesian, cma_es, tpe, nevergrad_default and scipy"
+        )
+    if isinstance(space, Choices):
+        raise ValueError(
+            f"{message}choices of sizes {space.sizes.tolist()}; choices are searched by lanas, "
+            "lamcts_choices, smac and baselines.random, regularised_evolution, tpe, and, through "
+            "design_spaces.choices_in_order, by mcts, alphax and q_learning"
+        )
+    raise ValueError(f"{message}{type(space).__name__}")

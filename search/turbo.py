@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from search import gp
+from search import gp, spaces
 from search.interface import (
     History,
     Outcome,
@@ -212,8 +212,9 @@ def searcher(space: Box, *, num_init: int = 30, settings: Settings | None = None
         settings: of TuRBO-1; the published constants by default.
 
     Raises:
-        ValueError: fewer than two trials to start with.
+        ValueError: fewer than two trials to start with, or a space that is no box.
     """
+    spaces.check(space, Box)
     constants = settings or Settings()
     if num_init < 2:
         raise ValueError(f"num_init: expected at least 2, got {num_init}")

@@ -94,8 +94,8 @@ def stage(what: str, total: int = 0) -> Iterator[Callable[[int], Any]]:
 
 
 def is_missing_extra(error: ImportError) -> bool:
-    """Whether an error says which extra of this project to install."""
-    return "ncolab[" in str(error)
+    """Whether an error says what to install."""
+    return "pip install " in str(error)
 
 
 def command_line(module: str, words: Sequence[str]) -> str:

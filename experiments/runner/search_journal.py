@@ -23,8 +23,7 @@ import numpy as np
 
 from experiments.runner.metrics import Journal as JsonLines
 from experiments.runner.workdir import CORRUPT, WorkdirError, replace_text
-from search.evaluate import Report
-from search.interface import Outcome, Searcher, Trial
+from search.interface import Outcome, Report, Searcher, Trial
 
 JOURNAL = "journal.jsonl"
 Record = dict[str, Any]

@@ -2,6 +2,7 @@
 
 import math
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -41,11 +42,106 @@ def test_only_finite_values_are_ok(outcome, expected):
     np.testing.assert_equal(found.value, expected.value)
 
 
-def test_a_failing_objective_is_an_outcome():
-    def broken(point, seed):
-        raise RuntimeError("no")
+def broken(point, seed):
+    raise RuntimeError("no")
 
+
+def test_a_failing_objective_is_an_outcome():
     assert interface.score(Trial(4, np.zeros(1), 0), broken).status == "failed"
+
+
+@pytest.mark.parametrize(
+    ("returned", "note"),
+    [
+        (np.zeros(3), "got an array of shape (3,)"),
+        (np.zeros((1, 1)), "got an array of shape (1, 1)"),
+        ([1.0, 2.0], "got [1.0, 2.0]"),
+        (None, "got None"),
+        ("1.5", "got '1.5'"),
+        (1j, "got 1j"),
+        ({}, "got {}"),
+        (interface.Measured(None, {}), "got None"),
+        (math.nan, "the objective returned nan"),
+    ],
+)
+def test_what_is_no_number_fails_and_says_what_it_is(returned, note):
+    report = interface.attempt(Trial(0, np.zeros(1), 0), lambda point, seed: returned)
+    assert report.outcome.status == "failed"
+    assert report.note.endswith(note)
+
+
+@pytest.mark.parametrize("returned", [2, True, np.float32(2.0), np.array(2.0), jnp.ones(())])
+def test_numbers_of_all_kinds_are_rewards(returned):
+    report = interface.attempt(Trial(0, np.zeros(1), 0), lambda point, seed: returned)
+    assert (report.outcome.status, report.outcome.value) == ("ok", float(returned))
+
+
+def test_an_exception_is_noted_with_the_line_that_raised_it():
+    trial = Trial(0, np.zeros(1), 0)
+    note = interface.attempt(trial, lambda point, seed: broken(point, seed)).note
+    line = broken.__code__.co_firstlineno + 1
+    assert note == f"RuntimeError: no (test_interface.py, line {line}, in broken)"
+    assert interface.attempt(trial, lambda point: 0.0).note.endswith("were given")
+
+
+SQUARE = spaces.box(-1.0, 1.0, 2)
+
+
+def test_a_search_whose_first_trials_all_fail_stops_and_says_why():
+    calls = []
+
+    def objective(point, seed):
+        calls.append(point)
+        return undefined
+
+    with pytest.raises(interface.ObjectiveError) as error:
+        interface.maximise(uniform(SQUARE), objective, budget=100)
+    assert len(calls) == interface.FAILURES
+    words = str(error.value)
+    assert words.startswith(
+        "the search stops, because its first 5 trials all failed\ntrial 0 failed"
+    )
+    assert "NameError: name 'undefined' is not defined (test_interface.py, line" in words
+    with np.printoptions(precision=6):
+        assert words.endswith(f"\n  point: {calls[0]}")
+    calls.clear()
+    with pytest.raises(interface.ObjectiveError, match="its first 8 trials"):
+        interface.maximise(uniform(SQUARE), objective, budget=100, batch_size=8)
+    with pytest.raises(interface.ObjectiveError, match="its first 3 trials"):
+        interface.maximise(uniform(SQUARE), objective, budget=3)
+    with pytest.raises(ValueError, match="give_up: expected at least 0"):
+        interface.maximise(uniform(SQUARE), objective, budget=3, give_up=-1)
+
+
+def test_the_first_failure_is_shown_once():
+    def often(point, seed):
+        if seed % 3:
+            raise ValueError("not here")
+        return 1.0
+
+    with pytest.warns(RuntimeWarning, match=r"trial \d failed: ValueError: not here") as shown:
+        run = interface.maximise(uniform(SQUARE), often, budget=40, give_up=0)
+    assert len([each for each in shown if each.category is RuntimeWarning]) == 1
+    assert np.isnan(run.values).sum() > 10
+
+
+def test_a_run_has_its_best_point():
+    run = interface.maximise(uniform(SQUARE), lambda x, seed: -float(x @ x), budget=30)
+    best = int(np.argmax(run.values))
+    assert run.trial.id == best
+    assert run.value == run.best[-1] == run.values[best]
+    np.testing.assert_array_equal(run.point, run.trials[best].point)
+    with pytest.warns(RuntimeWarning):
+        failed = interface.maximise(uniform(SQUARE), broken, budget=6, give_up=0)
+    for name in ("trial", "point", "value"):
+        with pytest.raises(ValueError, match="all 6 did"):
+            getattr(failed, name)
+
+
+def test_a_searcher_that_gives_too_few_trials_is_named():
+    short = uniform(SQUARE)._replace(ask=lambda state, n: (state, []))
+    with pytest.raises(ValueError, match="expected the searcher to give 1 trials, got 0"):
+        interface.maximise(short, broken, budget=3)
 
 
 def test_a_history_notes_values_by_trial_in_any_order():

@@ -187,16 +187,18 @@ def test_a_matrix_without_a_picture(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("module", "arguments"),
+    ("module", "package", "arguments"),
     [
-        ("fast_tsp", ("--method", "exact", "--compare")),
-        ("ortools", ("--method", "exact")),
-        ("matplotlib", ("--method", "exact", "--picture", "a.png")),
+        ("fast_tsp", "fast-tsp", ("--method", "exact", "--compare")),
+        ("ortools", "ortools", ("--method", "exact")),
+        ("matplotlib", '"ncolab[demo]"', ("--method", "exact", "--picture", "a.png")),
     ],
 )
-def test_a_missing_library_is_found_before_the_work(square, monkeypatch, capsys, module, arguments):
+def test_a_missing_library_is_found_before_the_work(
+    square, monkeypatch, capsys, module, package, arguments
+):
     monkeypatch.setitem(sys.modules, module, None)
-    assert 'pip install "ncolab[demo]"' in refused(capsys, *arguments, square)
+    assert f"pip install {package}" in refused(capsys, *arguments, square)
 
 
 def test_a_failure_leaves_older_outputs_alone(square, tmp_path, monkeypatch, capsys):

@@ -32,6 +32,7 @@ from tests.experiments.runner.launcher import ROOT
         (TableError("x"), BAD_USAGE),
         (MissingDataset("x"), BAD_USAGE),
         (ImportError('x needs y: pip install "ncolab[demo]"'), BAD_USAGE),
+        (ImportError("x needs y: pip install y"), BAD_USAGE),
         (KeyboardInterrupt(), INTERRUPTED),
     ],
 )
