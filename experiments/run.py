@@ -188,7 +188,14 @@ def finish(flags: argparse.Namespace, config: Any, experiment: Any, done: Any) -
             timing = metrics.read(flags.workdir / TIMING)
             known["seconds"] = round(sum(record["seconds"] for record in timing), 3)
             found = [rows.complete(row, known) for row in found]
-            ended = {"step": done.step, "steps": config.steps}
+            ended: dict[str, Any] = {"step": done.step, "steps": config.steps}
+            if isinstance(experiment, Search):
+                from experiments.report import figures
+                from experiments.runner import search_loop
+
+                ended["best"] = search_loop.best_points(experiment, done.states)
+                if experiment.curve:
+                    figures.best_so_far(flags.workdir)
             write_results(path, flags.config, found, **ended, **known)
     if distributed.is_first():
         report(flags.workdir, done.step, path)
@@ -199,8 +206,11 @@ def report(workdir: Path, step: int, results: Path) -> None:
     from experiments.report import markdown as markdown_tables
 
     print(f"done: {step} steps")
-    if results.exists() and read_results(results)["rows"]:
-        print(f"\n{markdown_tables.markdown(read_results(results)['rows'])}\n")
+    known = read_results(results)
+    if known.get("rows"):
+        print(f"\n{markdown_tables.markdown(known['rows'])}\n")
+    for line in markdown_tables.best_points(known.get("best", [])):
+        print(line)
     for entry in sorted(workdir.iterdir()):
         if not entry.name.startswith("."):
             print(f"  {entry}")

@@ -23,6 +23,7 @@ What a searcher promises (`tests/search/contract.py` checks it of each):
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -130,8 +131,8 @@ def score(trial: Trial, objective: Callable[[Point, int], float | Measured]) -> 
 def attempt(trial: Trial, objective: Callable[[Point, int], float | Measured]) -> Report:
     """Evaluates a trial in this process. Whatever the objective does, there is a report.
 
-    An exception, something that is not a number, and a number that is not finite are failures; the
-    note says which, and for an exception the line that raised it.
+    An exception, a number that is not finite, and what is no number are failures; the note says
+    which, and for an exception the line that raised it.
     """
     failed = Outcome(trial.id, math.nan, "failed")
     try:
@@ -155,8 +156,7 @@ def _raised_at(error: Exception) -> str:
     while trace.tb_next is not None:
         trace = trace.tb_next
     code = trace.tb_frame.f_code
-    file = code.co_filename.replace("\\", "/").rpartition("/")[2]
-    return f" ({file}, line {trace.tb_lineno}, in {code.co_name})"
+    return f" ({code.co_filename.rpartition('/')[2]}, line {trace.tb_lineno}, in {code.co_name})"
 
 
 def measured(returned: Any) -> tuple[float, dict[str, Any] | None]:
@@ -165,17 +165,10 @@ def measured(returned: Any) -> tuple[float, dict[str, Any] | None]:
     Raises:
         TypeError: it is no real number, such as an array with axes, None, or a string.
     """
-    if isinstance(returned, Measured):
-        return _number(returned.value), returned.more
-    return _number(returned), None
-
-
-def _number(value: Any) -> float:
-    try:
+    value, more = returned if isinstance(returned, Measured) else (returned, None)
+    with contextlib.suppress(TypeError, ValueError):
         if not (isinstance(value, str | bytes) or np.ndim(value) or np.iscomplexobj(value)):
-            return float(value)
-    except (TypeError, ValueError):
-        pass
+            return float(value), more
     shape = getattr(value, "shape", None)
     got = f"an array of shape {tuple(shape)}" if shape else f"{value!r:.60}"
     raise TypeError(f"objective: expected it to return one real number, got {got}")
@@ -183,25 +176,15 @@ def _number(value: Any) -> float:
 
 def told_of(trial: Trial, report: Report) -> str:
     """A failure in words: what went wrong, and at which point."""
-    return f"trial {trial.id} failed: {report.note}\n  point: {_shown(trial.point)}"
-
-
-def _shown(point: Point) -> str:
     with np.printoptions(precision=6, threshold=20, linewidth=10_000):
-        text = str(point)
-    return text if len(text) <= 400 else f"{text[:400]}..."
+        return f"trial {trial.id} failed: {report.note}\n  point: {trial.point!s:.400}"
 
 
 def check_working(trials: Sequence[Trial], reports: Sequence[Report], limit: int) -> None:
-    """Checks that not all of a search's first trials have failed.
-
-    Args:
-        trials: those that ended first.
-        reports: how each ended, in the same order.
-        limit: how many failures, with no value among them, are too many; 0 for no limit.
+    """Checks that not all of the trials that ended first have failed.
 
     Raises:
-        ObjectiveError: so many trials have ended and all failed; says why the first did.
+        ObjectiveError: `limit` (0 for none) have ended, and all failed; says why the first did.
     """
     if not 0 < limit <= len(reports) or any(each.outcome.status == "ok" for each in reports):
         return
@@ -323,10 +306,10 @@ def check_open(number: int, asked: int, is_told: Callable[[int], bool]) -> None:
 
 
 def check_asked(trials: Sequence[Trial], n: int) -> None:
-    """Checks that a searcher gave as many trials as it was asked for, without which loops hang.
+    """Checks that a searcher gave as many trials as it was asked for.
 
     Raises:
-        ValueError: it gave another number of trials.
+        ValueError: it did not, and a loop would not end.
     """
     if len(trials) != n:
         raise ValueError(f"ask: expected the searcher to give {n} trials, got {len(trials)}")
@@ -363,12 +346,12 @@ class Run(NamedTuple):
 
     @property
     def point(self) -> Point:
-        """The point of the best trial; raises as `trial` does."""
+        """The best trial's point; raises as `trial` does."""
         return self.trial.point
 
     @property
     def value(self) -> float:
-        """The highest value; raises as `trial` does."""
+        """The best trial's value; raises as `trial` does."""
         return float(self.values[self.trial.id])
 
 
@@ -385,16 +368,14 @@ def maximise(
 
     Args:
         searcher: what proposes.
-        objective: `(point, seed) -> reward`; whatever it raises counts as a failed evaluation. The
-            first failure is shown as a warning.
+        objective: `(point, seed) -> reward`; the first failure (`attempt`) is shown as a warning.
         budget: evaluations.
         batch_size: trials asked for at once.
         seed: of the search.
-        give_up: the search stops where so many trials, or the whole budget, have failed and none
-            has succeeded yet; 0 to go on whatever happens.
+        give_up: the search stops if so many first trials all fail; 0 to go on whatever happens.
 
     Raises:
-        ValueError: a budget or batch size below 1, or a negative `give_up`.
+        ValueError: a budget or batch size below 1, a negative `give_up`.
         ObjectiveError: all of the first trials failed.
     """
     check_count(budget)
@@ -402,9 +383,7 @@ def maximise(
     if give_up < 0:
         raise ValueError(f"give_up: expected at least 0, got {give_up}")
     state = searcher.init(seed)
-    trials: list[Trial] = []
-    reports: list[Report] = []
-    shown = False
+    trials, reports, shown = list[Trial](), list[Report](), False
     while len(trials) < budget:
         wanted = min(batch_size, budget - len(trials))
         state, asked = searcher.ask(state, wanted)

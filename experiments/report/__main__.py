@@ -214,7 +214,9 @@ def _draw(groups: Sequence[Group], target: Path) -> dict[str, Path]:
                 panels[metric] = lines
         if panels:
             path = target / f"{kind}.png"
-            figures.learning_curves(path, panels, title=title)
+            phases = {record["phase"] for g in groups for r in g.runs for record in r.records}
+            unit = figures.SEARCH if phases == {"search"} else figures.UPDATES
+            figures.learning_curves(path, panels, title=title, unit=unit)
             pictures[title] = path
     return pictures
 
@@ -227,6 +229,10 @@ def _sections(groups: Sequence[Group], pictures: dict[str, Path], target: Path) 
     finished = [run for group in groups for run in group.runs if run.rows]
     if finished:
         sections += ["## Results", _results_table(finished)]
+    best = [(run, line) for run in finished for line in markdown_tables.best_points(run.best)]
+    if best:
+        lines = [f"- `{run.folder.name}`, {line}" for run, line in best]
+        sections += ["## Best points", "\n".join(lines)]
     for title, path in pictures.items():
         sections += [f"## {title}", f"![{title}]({path.name})"]
     return sections

@@ -30,6 +30,7 @@ class Run(NamedTuple):
       records: of metrics.jsonl; every one has a "seed".
       timing: of timing.jsonl.
       rows: of results.json, [] where the run is not finished.
+      best: of a finished search, where each seed found its best value.
     """
 
     folder: Path
@@ -37,6 +38,7 @@ class Run(NamedTuple):
     records: list[dict[str, Any]]
     timing: list[dict[str, Any]]
     rows: list[dict[str, Any]]
+    best: list[dict[str, Any]]
 
 
 class Group(NamedTuple):
@@ -88,13 +90,14 @@ def read_run(folder: Path) -> Run:
     else:
         records = [{**record, "seed": config.get("seed", 0)} for record in records]
     timing = folder / workdir.TIMING
-    results = folder / workdir.RESULTS
+    finished = workdir.read_results(folder / workdir.RESULTS)
     return Run(
         folder=folder,
         config=flatten(config),
         records=records,
         timing=metrics.read(timing) if timing.exists() else [],
-        rows=workdir.read_results(results).get("rows", []),
+        rows=finished.get("rows", []),
+        best=finished.get("best", []),
     )
 
 

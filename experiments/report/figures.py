@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from experiments.report import curves
 from experiments.report.curves import Curve
 
+UPDATES, SEARCH = "step (updates)", "evaluations"  # units of steps
 # Okabe and Ito's palette: distinct to colour-blind readers too; dashes repeat the distinction.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)))
@@ -67,8 +69,32 @@ def words(metric: str) -> str:
     return metric.replace("_", " ").replace("/", ", ")
 
 
+def best_so_far(workdir: Path) -> Path | None:
+    """Draws the best value after each evaluation of a search, mean over its seeds, into its folder.
+
+    Returns:
+      The picture; None without matplotlib, or where no evaluation has a value.
+    """
+    try:
+        groups = curves.group_runs([curves.read_run(workdir)])
+        (metric,) = curves.metric_names(groups, "eval")
+        found = curves.curve(groups[0], "eval", metric)
+        if found is None:
+            return None
+        path = workdir / "best.png"
+        learning_curves(path, {metric: {workdir.name: found}}, title="Best so far", unit=SEARCH)
+    except (ImportError, curves.ReportError):
+        return None
+    return path
+
+
 def learning_curves(
-    path: Path, panels: Mapping[str, Mapping[str, Curve]], *, title: str, columns: int = 3
+    path: Path,
+    panels: Mapping[str, Mapping[str, Curve]],
+    *,
+    title: str,
+    columns: int = 3,
+    unit: str = UPDATES,
 ) -> None:
     """Draw one panel a metric, one line a group: mean over seeds, the band its 95% interval.
 
@@ -77,12 +103,14 @@ def learning_curves(
       panels: metric -> label -> curve; at least one.
       title: over the whole figure.
       columns: at most so many panels side by side.
+      unit: of the steps, `UPDATES` or `SEARCH`: with this one the line has steps, and costs that
+        fall far have a logarithmic axis.
 
     Raises:
       ImportError: matplotlib is absent.
     """
     plt = pyplot()
-    labels = list(dict.fromkeys(label for curves in panels.values() for label in curves))
+    labels = list(dict.fromkeys(label for each in panels.values() for label in each))
     style = {
         label: {"color": PALETTE[place % len(PALETTE)], "linestyle": DASHES[place % len(DASHES)]}
         for place, label in enumerate(labels)
@@ -93,13 +121,13 @@ def learning_curves(
         size = (max(4.2 * columns, 5.2), 2.7 * lines + (0.7 if len(labels) > 1 else 0.35))
         figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, sharex=True)
         cells = list(axes.flat)
-        for cell, (metric, curves) in zip(cells, panels.items(), strict=False):
-            _panel(cell, metric, curves, style)
+        for cell, (metric, lines_of) in zip(cells, panels.items(), strict=False):
+            _panel(cell, metric, lines_of, style, steps=unit == SEARCH)
         for cell in cells[len(panels) :]:
             cell.set_visible(False)
         for place, cell in enumerate(cells[: len(panels)]):
             if place + columns >= len(panels):  # the lowest of its column
-                cell.set_xlabel("step (updates)")
+                cell.set_xlabel(unit)
                 cell.tick_params(labelbottom=True)
         _caption(figure, cells[0], title, labels, panels)
         figure.savefig(path)
@@ -107,28 +135,40 @@ def learning_curves(
 
 
 def _panel(
-    axis: Any, metric: str, curves: Mapping[str, Curve], style: Mapping[str, Mapping[str, Any]]
+    axis: Any,
+    metric: str,
+    lines: Mapping[str, Curve],
+    style: Mapping[str, Mapping[str, Any]],
+    *,
+    steps: bool,
 ) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    for label, curve in curves.items():
+    for label, curve in lines.items():
         if curve.seeds > 1:
             axis.fill_between(
                 curve.step, curve.low, curve.high, color=style[label]["color"], alpha=0.18, lw=0
             )
         marker = "o" if len(curve.step) <= 2 else None
-        axis.plot(curve.step, curve.mean, label=label, marker=marker, markersize=3, **style[label])
+        axis.plot(
+            curve.step, curve.mean, label=label, marker=marker, markersize=3,
+            drawstyle="steps-post" if steps else "default", **style[label],
+        )  # fmt: skip
     # A few wild intervals (of two seeds, say) must not squeeze what there is to see.
-    low = min(min(curve.mean.min(), np.quantile(curve.low, 0.1)) for curve in curves.values())
-    high = max(max(curve.mean.max(), np.quantile(curve.high, 0.9)) for curve in curves.values())
-    room = 0.05 * (high - low) or 0.05 * abs(high) or 0.5
-    axis.set_ylim(low - room, high + room)
+    low = min(min(curve.mean.min(), np.quantile(curve.low, 0.1)) for curve in lines.values())
+    high = max(max(curve.mean.max(), np.quantile(curve.high, 0.9)) for curve in lines.values())
+    if steps and high > 50 * low > 0:
+        axis.set_yscale("log")
+        axis.set_ylim(low / 1.2, high * 1.2)
+    else:
+        room = 0.05 * (high - low) or 0.05 * abs(high) or 0.5
+        axis.set_ylim(low - room, high + room)
+        axis.yaxis.set_major_locator(MaxNLocator(5))
     axis.set_title(words(metric))
     axis.set_axisbelow(True)
     axis.margins(x=0.01)
     axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda step, _: _count(step)))
-    axis.yaxis.set_major_locator(MaxNLocator(5))
 
 
 def _count(step: float) -> str:
@@ -146,7 +186,7 @@ def _caption(
     labels: Sequence[str],
     panels: Mapping[str, Mapping[str, Curve]],
 ) -> None:
-    seeds = sorted({curve.seeds for curves in panels.values() for curve in curves.values()})
+    seeds = sorted({curve.seeds for each in panels.values() for curve in each.values()})
     if seeds[-1] > 1:
         count = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
         title += f" — mean and 95% interval over {count} seeds"

@@ -14,8 +14,9 @@ experiments.report --tables` writes them anew from `experiments/results/nco/tsp.
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from experiments.report import table as results_table
 from experiments.report.rows import FIELDS, Row, TableError
@@ -116,6 +117,14 @@ def markdown(rows: Sequence[Row], columns: Sequence[str] = ()) -> str:
     headings = [_HEADINGS.get(field, field.replace("_", " ")) for field in fields]
     rule = ["---:" if field in _NUMERIC or field not in FIELDS else "---" for field in fields]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (headings, rule, *lines))
+
+
+def best_points(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Where each seed of a search found its best value, a line a seed; see `write_results`."""
+    return [
+        f"seed {each['seed']}: {each['value']:.6g} at trial {each['trial']}, point {each['point']}"
+        for each in found
+    ]
 
 
 def _in_order(rows: Sequence[Row]) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from search.interface import FAILURES
+
 PyTree = Any
 
 
@@ -78,14 +80,17 @@ class Search(NamedTuple):
       evaluator: `(objective) -> Evaluator` of `search.evaluate`; in this process by default.
       budget: evaluations of a seed; `config.steps` by default.
       goal: a reward at which the search of a seed ends before its budget.
+      give_up: a search stops where so many of its first trials, or its whole budget, all failed;
+        0 to go on whatever happens.
+      curve: whether the best value so far is drawn; a measurement of listed points has none.
       of_seed: `(seed) -> objective`, in place of `objective` where each seed has a problem of its
         own.
       batch_size: how many trials are asked for at once.
       asynchronous: ask for one more whenever one has ended, so that `batch_size` trials are always
         open; else a batch is told before the next is asked for, and the sequence does not depend
         on which trial was quicker.
-      require: raises ImportError, with the extra to install, where a package is absent; called
-        before anything is written.
+      require: raises ImportError, with what to install, where a package is absent; called before
+        anything is written.
       finish: host `(searched, workdir) -> result rows`, where `searched` is a
         `search_loop.Searched`; may write pictures into workdir. It can be called again.
     """
@@ -95,6 +100,8 @@ class Search(NamedTuple):
     headline: tuple[str, str]
     budget: int | None = None
     goal: float | None = None
+    give_up: int = FAILURES
+    curve: bool = True
     of_seed: Callable[[int], Callable[[Any, int], Any]] | None = None
     evaluator: Callable[..., Any] | None = None
     batch_size: int = 1

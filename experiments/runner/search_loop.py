@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,14 +16,14 @@ from ml_collections import ConfigDict
 
 from experiments.runner import metrics as metric_files
 from experiments.runner import search_journal
-from experiments.runner.checks import ConfigError
+from experiments.runner.checks import ConfigError, UserError
 from experiments.runner.experiment import Finished, Search
 from experiments.runner.metrics import Progress
 from experiments.runner.one_thread import one_thread
 from experiments.runner.search_journal import JOURNAL, Journal, JournalError, Replayed
 from experiments.runner.workdir import METRICS, TIMING, WorkdirError, claim, write_config
-from search.evaluate import Evaluator, InProcess, Report
-from search.interface import Trial
+from search.evaluate import Evaluator, InProcess
+from search.interface import ObjectiveError, Report, Trial, check_asked, check_working, told_of
 
 PATIENCE_S = 0.5  # how long a signal may wait for an evaluation elsewhere
 LINES = 50  # of progress, without a bar
@@ -84,6 +84,8 @@ def train(
 
     Raises:
       WorkdirError: the workdir cannot be used, or its journal is not this search's.
+      UserError: all of the first `work.give_up` trials of this start failed, and none before it had
+        a value. The first failure is shown when it comes.
     """
     workdir = Path(workdir)
     if work.headline[1] not in ("max", "min"):
@@ -163,6 +165,7 @@ class _Told:
         self._seed = {"seed": seed} if config.num_seeds > 1 else {}
         self._every, self._last = max(1, budget // LINES), budget
         self._best, self._step, self._shown = -math.inf, 0, 0
+        self._failure_shown = False
         self._since = time.monotonic()
 
     def note(self, report: Report) -> None:
@@ -172,6 +175,22 @@ class _Told:
             self._best = max(self._best, report.outcome.value)
         if math.isfinite(self._best):
             self._lines.write(self._line())
+
+    def heard(self, trial: Trial, report: Report) -> None:
+        """Shows the first failure of this start."""
+        if report.note and not self._failure_shown:
+            self._failure_shown = True
+            self._progress.say(told_of(trial, report))
+
+    def check_working(self, trials: list[Trial], fresh: list[Report]) -> None:
+        """Ends a search that has no value, and of whose trials of this start too many failed."""
+        if math.isinf(self._best):
+            first = [trials[report.outcome.id] for report in fresh]
+            try:
+                check_working(first, fresh, min(self._work.give_up, self._last))
+            except ObjectiveError as error:
+                hint = "mend the objective and give the same command again"
+                raise UserError(f"{error}\n{hint}") from error
 
     @property
     def is_over(self) -> bool:
@@ -216,6 +235,7 @@ def _search(
 ) -> Searched:
     state, trials, reports, order = found
     trials, reports, order, overhead = list(trials), dict(reports), list(order), 0.0
+    begun = len(order)
     for number in order:
         told.note(reports[number])
     told.replayed()
@@ -238,9 +258,13 @@ def _search(
                     order += ids
                     for number in ids:
                         told.note(reports[number])
+                    told.check_working(
+                        trials, [reports[i] for i in order[begun : begun + work.give_up]]
+                    )
                 wanted = 0 if told.is_over else _to_ask(work, budget, len(trials), len(order))
                 if wanted:
                     state, asked = work.searcher.ask(state, wanted)
+                    check_asked(asked, wanted)
                     journal.asked(asked)
                     trials += asked
                 spent = time.perf_counter() - since
@@ -256,6 +280,7 @@ def _search(
                 for report in evaluator.collect(PATIENCE_S):
                     journal.ended(report)
                     reports[report.outcome.id] = report
+                    told.heard(trials[report.outcome.id], report)
                 journal.sync()
     finally:
         journal.close()
@@ -282,10 +307,28 @@ def _to_ask(work: Search, budget: int, asked: int, told: int) -> int:
 
 
 def best_row(name: str, work: Search, searched: Searched) -> list[dict[str, Any]]:
-    """The row of a search that says no more than the best value, for its `finish`."""
+    """The row of a search that says no more than the best value, for its `finish`.
+
+    Raises:
+      UserError: every trial failed; says why the first did.
+    """
     if searched.best is None:
-        return []
+        first = searched.told[0]
+        why = told_of(searched.trials[first], searched.reports[first])
+        raise UserError(f"{name}: expected a trial that did not fail; all of them did\n{why}")
     value = searched.best[1] if work.headline[1] == "max" else -searched.best[1]
     return [
         {"name": name, "metric": f"best_{work.headline[0]}", "value": value, "n": 1, "unit": "seed"}
     ]
+
+
+def best_points(work: Search, searches: Sequence[Searched]) -> list[dict[str, Any]]:
+    """Where the best value of each seed was found: seed, trial, value and point, as JSON has it."""
+    found = []
+    for each in searches:
+        if each.best is not None:
+            trial, reward = each.best
+            value = reward if work.headline[1] == "max" else -reward
+            point = search_journal.plain(trial.point)
+            found.append({"seed": each.seed, "trial": trial.id, "value": value, "point": point})
+    return found

@@ -67,7 +67,7 @@ def search(
 
     return Search(
         searcher=listed.searcher(points), objective=of_seed(0), of_seed=of_seed,
-        headline=headline, budget=len(points), finish=rows,
+        headline=headline, budget=len(points), curve=False, finish=rows,
     )  # fmt: skip
 
 

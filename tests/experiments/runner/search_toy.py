@@ -46,3 +46,8 @@ def objective(pause_s: float, broken: bool, point: Any, seed: int) -> float:
     if broken and seed % 3 == 0:
         raise ValueError("one of three")
     return math.nan if broken and seed % 3 == 1 else -float(point @ point)
+
+
+def undefined(pause_s: float, broken: bool, point: Any, seed: int) -> float:
+    """An objective with a slip of the pen."""
+    return nowhere(point)  # type: ignore[name-defined]

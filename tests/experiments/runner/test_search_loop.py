@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from experiments import run
+from experiments.report import __main__ as report
 from experiments.runner import config as configs
 from experiments.runner import search_journal, search_loop
 from experiments.runner.metrics import read
@@ -100,7 +101,10 @@ def test_a_pool_asks_for_what_a_process_asks_for(whole, tmp_path, asynchronous):
     statuses = [searched.reports[i].outcome.status for i in range(12)]
     assert statuses == [alone.states[0].reports[i].outcome.status for i in range(12)]
     assert {"ok", "failed"} == set(statuses)
-    assert "ValueError: one of three" in {each.note for each in searched.reports.values()}
+    notes = {each.note for each in searched.reports.values()}
+    raised = next(note for note in notes if note.startswith("ValueError"))
+    assert raised.startswith("ValueError: one of three (search_toy.py, line ")
+    assert raised.endswith(", in objective)")
     if not asynchronous:
         for one, other in zip(searched.trials, alone.states[0].trials, strict=True):
             np.testing.assert_array_equal(one.point, other.point)
@@ -162,8 +166,48 @@ def test_the_command_line_runs_reports_and_describes_it(tmp_path, capsys):
     (row,) = json.loads((tmp_path / "run" / "results.json").read_text())["rows"]
     assert row["metric"] == "best_reward"
     assert row["value"] == read(tmp_path / "run" / "metrics.jsonl")[-1]["best_reward"]
+    (best,) = json.loads((tmp_path / "run" / "results.json").read_text())["best"]
+    assert best["value"] == row["value"] == -float(np.square(best["point"]).sum())
+    assert f"seed 0: {row['value']:.6g} at trial {best['trial']}, point {best['point']}" in shown
+    assert (tmp_path / "run" / "best.png").stat().st_size > 5_000
+    assert report.main([str(tmp_path / "run")]) == 0
+    text = (tmp_path / "run" / "report" / "report.md").read_text()
+    assert f"- `run`, seed 0: {row['value']:.6g} at trial" in text
+    capsys.readouterr()
     assert run.main([*words, "--dry_run"]) == 0
     assert "first trial" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("pool", [False, True])
+def test_a_search_whose_first_trials_all_fail_stops_and_goes_on_once_mended(
+    whole, tmp_path, capsys, monkeypatch, pool
+):
+    monkeypatch.setattr(search_toy, "objective", search_toy.undefined)
+    words = [f"--config={TOY}", f"--workdir={tmp_path / 'run'}", "--quiet"]
+    words += [f"--config.pool={pool}", "--config.batch_size=1"]
+    assert run.main(words) == 2
+    shown = capsys.readouterr()
+    note = "NameError: name 'nowhere' is not defined (search_toy.py, line "
+    assert shown.out.count(f"trial 0 failed: {note}") == 1
+    assert shown.out.count("failed") == 1
+    assert shown.err.startswith("error: the search stops, because its first 5 trials all failed\n")
+    assert note in shown.err
+    assert "point: [" in shown.err
+    assert sum('"outcome"' in line for line in journal(tmp_path / "run")) == 5
+    assert run.main(words) == 2  # five more
+    assert sum('"outcome"' in line for line in journal(tmp_path / "run")) == 10
+    monkeypatch.undo()
+    assert run.main(words) == 0
+    (best,) = json.loads((tmp_path / "run" / "results.json").read_text())["best"]
+    assert best["trial"] >= 10
+
+
+def test_a_finished_search_in_which_all_failed_is_no_result(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(search_toy, "objective", search_toy.undefined)
+    words = [f"--config={TOY}", f"--workdir={tmp_path / 'run'}", "--quiet", "--config.steps=2"]
+    assert run.main([*words, "--config.batch_size=1"]) == 2
+    assert run.main([*words, "--config.batch_size=1"]) == 2
+    assert "toy: expected a trial that did not fail; all of them did" in capsys.readouterr().err
 
 
 def test_the_toy_keeps_the_contract():
