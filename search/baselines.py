@@ -1,13 +1,15 @@
 """What a user would compare a tree search with, behind the same interface.
 
-Random search and regularised evolution are here. Bayesian optimisation is `search.gp` with expected
-improvement; TuRBO is `search.turbo`, since no registry has the authors' code. The rest are
-libraries of the extra `search`, imported where used: TPE (Optuna), CMA-ES (cma), Nevergrad's
-default, and SciPy's differential evolution and dual annealing; SMAC has a file of its own.
+Random search, regularised evolution and Bayesian optimisation (`search.gp` with expected
+improvement) are written here, and TuRBO in `search.turbo`, as no registry has the authors' code. The
+rest are libraries, imported where they are used: TPE (Optuna), CMA-ES (cma), Nevergrad's default,
+and SciPy's differential evolution and dual annealing. SMAC has a file of its own.
 
-A library's optimiser is run again from its start for every trial, on the values known by then, so
-that a search has no hidden state and resumes from its journal. That costs time that grows with the
-square of the budget: some milliseconds a trial at a thousand trials.
+A library's optimiser is run again from its start for every trial, on the values known by then. So a
+search has no hidden state and resumes from its journal, but a trial takes the longer the more there
+are before it: after 1,000 trials in 20 dimensions, 0.1 s with CMA-ES, 0.03 s with differential
+evolution and 0.02 s with dual annealing. All 1,000 trials of CMA-ES take it about a minute.
+`nevergrad_default` alone keeps its optimiser from one trial to the next.
 """
 
 from __future__ import annotations
