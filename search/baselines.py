@@ -1,9 +1,9 @@
 """What a user would compare a tree search with, behind the same interface.
 
 Random search, regularised evolution and Bayesian optimisation (`search.gp` with expected
-improvement) are written here, and TuRBO in `search.turbo`, as no registry has the authors' code. The
-rest are libraries, imported where they are used: TPE (Optuna), CMA-ES (cma), Nevergrad's default,
-and SciPy's differential evolution and dual annealing. SMAC has a file of its own.
+improvement) are written here, and TuRBO in `search.turbo`, as no registry has its authors' code.
+The rest are libraries, imported where they are used: TPE (Optuna), CMA-ES (cma), Nevergrad's
+default, and SciPy's differential evolution and dual annealing. SMAC has a file of its own.
 
 A library's optimiser is run again from its start for every trial, on the values known by then. So a
 search has no hidden state and resumes from its journal, but a trial takes the longer the more there
