@@ -52,20 +52,23 @@ def training(rows: Sequence[Row], workdirs: Workdirs, folder: Path) -> list[Path
 def components(
     order: Sequence[str], rows: Sequence[Row], workdirs: Workdirs, folder: Path
 ) -> list[Path]:
-    """Accuracy after each component, as bars with their intervals (figure 5.3)."""
+    """Accuracy after each component, points with their intervals (figure 5.3)."""
     del workdirs
     rows = sorted(rows, key=lambda row: order.index(row["name"]))
     plt = figures.pyplot()
     with plt.rc_context(figures.STYLE):
-        figure, axis = plt.subplots(figsize=(6.4, 0.9 + 0.33 * len(rows)))
-        ends = [[row["value"] - row["low"], row["high"] - row["value"]] for row in rows]
-        names, values = [row["name"] for row in rows], [row["value"] for row in rows]
-        axis.barh(names, values, xerr=np.array(ends).T, color=figures.PALETTE[0], height=0.6)
-        axis.set_xlim(max(0.0, min(row["low"] for row in rows) - 3.0), None)
+        figure, axis = plt.subplots(figsize=(6.4, 1.1 + 0.3 * len(rows)))
+        for place, row in enumerate(rows):
+            control = "no_feedback" in row["name"]
+            look = {"fmt": "o", "capsize": 3, "color": figures.PALETTE[control]}
+            ends = [[row["value"] - row["low"]], [row["high"] - row["value"]]]
+            axis.errorbar(row["value"], place, xerr=ends, **look)
+        words = [row["name"].replace("+", " + ").replace("_", " ") for row in rows]
+        axis.set_yticks(range(len(rows)), words)
         axis.invert_yaxis()
         axis.grid(visible=True, axis="x")
         axis.grid(visible=False, axis="y")
-        axis.set_xlabel("accuracy (%)")
+        axis.set_xlabel("test accuracy (%), mean and 95% interval")
         seeds = " or ".join(str(n) for n in sorted({row["n"] for row in rows}))
         axis.set_title(f"What each component adds, n = {seeds} seeds")
         figure.savefig(folder / "components.png")
@@ -82,17 +85,23 @@ def labels(rows: Sequence[Row], workdirs: Workdirs, folder: Path) -> list[Path]:
         method, _, share = row["name"].rpartition("-")
         lines[method][int(share)] = row
     plt = figures.pyplot()
+    shares = sorted({share for line in lines.values() for share in line})
     with plt.rc_context(figures.STYLE):
         figure, axis = plt.subplots(figsize=(5.2, 3.2))
-        for (method, line), colour in zip(lines.items(), figures.PALETTE, strict=False):
-            shares = sorted(line)
+        for place, (method, line) in enumerate(lines.items()):
+            # Side by side: bars at one share would hide each other.
+            at = [shares.index(share) + 0.12 * (place - 1) for share in sorted(line)]
             low, value, high = (
-                [line[share][field] for share in shares] for field in ("low", "value", "high")
+                np.array([line[share][field] for share in sorted(line)])
+                for field in ("low", "value", "high")
             )
-            axis.fill_between(shares, low, high, color=colour, alpha=0.18, lw=0)
-            axis.plot(shares, value, "o-", color=colour, label=method)
+            look = {"color": figures.PALETTE[place], "linestyle": figures.DASHES[place]}
+            bars = [value - low, high - value]
+            axis.errorbar(at, value, bars, marker="o", capsize=3, label=method, **look)
+        axis.set_xticks(range(len(shares)), [str(share) for share in shares])
         axis.set_xlabel("labelled images (%)")
-        axis.set_ylabel("accuracy (%)")
+        axis.set_ylabel("test accuracy (%)")
+        axis.set_title(f"With more labels: mean and 95% interval, n = {rows[0]['n']} seeds")
         axis.legend()
         figure.savefig(folder / "labels.png")
         plt.close(figure)
