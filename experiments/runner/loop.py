@@ -115,7 +115,9 @@ def train(
         if is_first():
             write_config(workdir, config)
             items = batch_rows(programs.abstract_batch(0, config.seed))
-            progress = Progress(start, config.steps, experiment.headline[0], items, quiet)
+            progress = Progress(
+                start, config.steps, experiment.headline[0], items, quiet, "compiling"
+            )
             writer = Writer(workdir, start, seeds, progress)
         run = Run(experiment, config, programs, checkpoints, writer)
         profiler = Profiler(workdir / "profile" if profile else None)

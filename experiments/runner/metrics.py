@@ -147,9 +147,20 @@ class Board:
 
 
 class Progress:
-    """A bar with rate, time left and the headline metric; or one line an evaluation."""
+    """A bar with rate, time left and the headline metric; or one line an evaluation.
 
-    def __init__(self, start: int, steps: int, headline: str, items: int, quiet: bool) -> None:
+    Args:
+      start: steps that are done.
+      steps: steps in all.
+      headline: the metric that is shown.
+      items: inputs a step, for the rate.
+      quiet: no bar.
+      first: what the bar says before the first phase.
+    """
+
+    def __init__(
+        self, start: int, steps: int, headline: str, items: int, quiet: bool, first: str = ""
+    ) -> None:
         self.steps, self.headline, self.items, self.done = steps, headline, items, start
         self.out: TextIO = sys.stdout
         self._since: tuple[float, int] | None = None  # when the first dispatch was ready, and at
@@ -159,7 +170,7 @@ class Progress:
 
             # Without tqdm's rate and time left, which count compiling as work.
             form = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
-            look = {"bar_format": form, "dynamic_ncols": True, "desc": "compiling"}
+            look = {"bar_format": form, "dynamic_ncols": True, "desc": first}
             self._bar = tqdm(total=steps, initial=start, **look)
 
     def advance(self, step: int, phase: str) -> None:

@@ -36,9 +36,10 @@ def make(baseline, *, tx=None, num_samples=1, items=6, batch=8, **options):
         ({"reward": lambda inputs, actions: jnp.zeros(())}, r"reward: .* = \[2, 8\], got .*\[\]"),
         ({"reward": lambda inputs, actions: jnp.zeros((8,))}, r"reward: .* \[2, 8\], got .*\[8\]"),
         ({"feasible": lambda state: jnp.ones((2, 8))}, r"feasible: .*bool \[2, 8, 6\].*float32"),
+        ({"feasible": lambda state: jnp.ones((2, 8, 6))}, r"feasible: .*bool .*got float32"),
         ({}, r"inputs: expected \[batch, items, 3\], as input_dim.*got shape \[8, 6, 2\]"),
     ],
-    ids=["one reward", "no samples", "feasible", "input_dim"],
+    ids=["one reward", "no samples", "feasible", "no flags", "input_dim"],
 )
 def test_what_is_wrong_with_a_problem_of_ones_own_is_named(changes, words):
     problem = tsp.problem._replace(**changes)

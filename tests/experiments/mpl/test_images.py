@@ -56,6 +56,7 @@ def test_every_method_trains_and_gives_its_rows(name, tmp_path):
     if name == "meta":
         whole = mpl_images.load(config)
         model = outcome.load(tmp_path / "run")
+        assert same(model.params, done.states[0].stages[-1].params)
         right = np.argmax(model.predict(whole.test), axis=-1) == whole.test_labels
         assert 100 * np.mean(right) == pytest.approx(rows[-1]["value"])
 

@@ -1,5 +1,6 @@
 """The frame of commands: what is wrong is one line and a code, whatever kind of wrong it is."""
 
+import os
 import subprocess
 import sys
 
@@ -57,8 +58,11 @@ def test_a_reader_that_has_gone_is_no_fault(lines, words):
         f"    Parser('x', 'About.').parse_args(words); print('line\\n' * {lines}); return 0\n"
         "sys.stdin.read(); raise SystemExit(main())"
     )
+    buffered = {key: each for key, each in os.environ.items() if key != "PYTHONUNBUFFERED"}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", code, *words], cwd=ROOT, **pipes) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *words], cwd=ROOT, env=buffered, **pipes
+    ) as process:
         process.stdout.close()
         process.stdin.close()
         assert process.stderr.read() == b""

@@ -195,7 +195,7 @@ def test_compiling_is_no_part_of_the_time_left(monkeypatch):
     screen.isatty = lambda: True
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setattr(metrics.time, "monotonic", lambda: now[0])
-    progress = Progress(0, 1000, "error", items=1, quiet=False)
+    progress = Progress(0, 1000, "error", items=1, quiet=False, first="compiling")
     now[0] = 60.0  # compiling
     progress.advance(10, "train")
     assert " left" not in progress._told()
@@ -205,6 +205,7 @@ def test_compiling_is_no_part_of_the_time_left(monkeypatch):
     progress.evaluated(20, "train", {}, {"error": 1.0}, seconds=30.0)
     assert "0:01:38 left" in progress._told()
     progress.close()
+    assert "compiling: " in screen.getvalue()
     assert "0:01:38 left" in screen.getvalue()
 
 
