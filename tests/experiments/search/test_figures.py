@@ -39,6 +39,32 @@ def test_rows_that_differ_in_one_setting_make_a_line():
     assert labels == ["c=0.1", "c=0.5"]
 
 
+def test_lines_come_in_the_order_of_their_settings():
+    settings = {
+        f"h{height}_c{c:g}": LANAS | {"height": height, "c": c}
+        for c in (0.1, 0.03, 0.0, 0.5, 0.01) for height in (7, 3)
+    }  # fmt: skip
+    rows = [row(name, search_figures.METRIC, 100.0) for name in settings]
+    heights = search_figures.lines(rows, settings, "height")
+    labels = [search_figures._apart(rest, heights) for rest in heights]
+    assert labels == ["c=0", "c=0.01", "c=0.03", "c=0.1", "c=0.5"]
+
+
+def test_a_logarithmic_axis_has_plain_numbers():
+    plt = pytest.importorskip("experiments.report.figures").pyplot()
+    for low, high, expected in (
+        (40, 400, ["50", "70", "100", "200", "300"]),
+        (0.1, 30, ["0.1", "0.2", "0.5", "1", "2", "5", "10", "20"]),
+        (1e-1, 1e6, ["0.1", "1", "10", "100", "1000", "10000", "100000", "1e+06"]),
+    ):
+        _, axis = plt.subplots()
+        axis.set(yscale="log", ylim=(low, high))
+        search_figures._plain_ticks(axis)
+        axis.figure.canvas.draw()
+        assert [label.get_text() for label in axis.get_yticklabels()] == expected
+        plt.close(axis.figure)
+
+
 def test_lanas_is_drawn_from_rows(results):
     pytest.importorskip("matplotlib")
     settings = {"cifar10-lanas": LANAS, "cifar10-lanas_h3": LANAS | {"height": 3}}
