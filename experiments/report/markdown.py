@@ -120,11 +120,22 @@ def markdown(rows: Sequence[Row], columns: Sequence[str] = ()) -> str:
 
 
 def best_points(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Where each seed of a search found its best value, a line a seed; see `write_results`."""
+    """Where each seed of a search found its best value, a line a seed, with six digits.
+
+    Args:
+      found: as `best` of a run's results.json, which has all digits.
+    """
     return [
-        f"seed {each['seed']}: {each['value']:.6g} at trial {each['trial']}, point {each['point']}"
+        f"seed {each['seed']}: best {each['value']:.6g}, trial {each['trial']}, "
+        f"point {_six_digits(each['point'])}"
         for each in found
     ]
+
+
+def _six_digits(point: Any) -> Any:
+    if isinstance(point, list):
+        return [_six_digits(each) for each in point]
+    return float(f"{point:.6g}") if isinstance(point, float) else point
 
 
 def _in_order(rows: Sequence[Row]) -> list[str]:

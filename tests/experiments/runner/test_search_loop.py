@@ -168,11 +168,13 @@ def test_the_command_line_runs_reports_and_describes_it(tmp_path, capsys):
     assert row["value"] == read(tmp_path / "run" / "metrics.jsonl")[-1]["best_reward"]
     (best,) = json.loads((tmp_path / "run" / "results.json").read_text())["best"]
     assert best["value"] == row["value"] == -float(np.square(best["point"]).sum())
-    assert f"seed 0: {row['value']:.6g} at trial {best['trial']}, point {best['point']}" in shown
+    point = [float(f"{x:.6g}") for x in best["point"]]
+    line = f"seed 0: best {row['value']:.6g}, trial {best['trial']}, point {point}"
+    assert f"\n{line}\n" in shown
     assert (tmp_path / "run" / "best.png").stat().st_size > 5_000
     assert report.main([str(tmp_path / "run")]) == 0
     text = (tmp_path / "run" / "report" / "report.md").read_text()
-    assert f"- `run`, seed 0: {row['value']:.6g} at trial" in text
+    assert f"\n- `run`, {line}\n" in text
     capsys.readouterr()
     assert run.main([*words, "--dry_run"]) == 0
     assert "first trial" in capsys.readouterr().out
