@@ -1,19 +1,23 @@
 """Solvers of the 0-1 knapsack that a learned policy is compared with.
 
 NumPy in, NumPy out: weights and values of one instance, and the answer which items are taken. What
-they take fits, in float64.
+they take fits: the sum of its weights, rounded once to float64 (`math.fsum`), is at most the
+capacity.
 
-Source: the baselines of Pham 2021, section 2.5.2. The seed's MinKnap (dynamic programming with
-bounds) and ExpKnap (branch and bound) are in no registry; `dynamic_programming` and OR-Tools'
-branch and bound (`exact`) stand for them.
+Source: the baselines of Pham 2021, section 2.5.2. The thesis's MinKnap and ExpKnap (branch and
+bound) are in no registry: `exact` is the method of the first, and has optima of the second.
 """
 
 from __future__ import annotations
 
+import functools
 import math
+from fractions import Fraction
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Real
+from jaxtyping import Bool, Float, Int, Real, Shaped
+
+from nco.whole import whole
 
 Items = Real[np.ndarray, " item"]
 
@@ -28,61 +32,122 @@ def ratio_greedy(
         values: in any unit, at least 0.
         capacity: in the weights' unit.
         skip: goes on past an item that does not fit; `False` stops there, which gives the figures
-            of the seed's "greedy" column.
+            of the thesis's "greedy" column.
 
     >>> import numpy as np
     >>> ratio_greedy(np.array([0.5, 0.9, 0.4]), np.array([5.0, 4.0, 1.0]), 1.0)
     array([ True, False,  True])
     """
     weights, values = _checked(weights, values, capacity)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratios = np.where(weights > 0, values / weights, np.inf)
-    taken, room = np.zeros(len(weights), bool), capacity
+    sizes, room = _counted(weights, capacity)
+    taken = np.zeros(len(weights), bool)
     for item in np.argsort(-ratios, kind="stable"):
-        fits = weights[item] <= room
+        fits = sizes[item] <= room
         if fits:
             taken[item] = True
-            room = capacity - math.fsum(weights[taken])
+            room -= sizes[item]
         elif not skip:
             break
     return taken
 
 
 def exact(
-    weights: Items, values: Items, capacity: float, *, time_limit_s: float = 60.0
+    weights: Items, values: Items, capacity: float, *, most_states: int = 2**20
 ) -> Bool[np.ndarray, " item"]:
-    """The optimum by OR-Tools' branch and bound.
+    """An optimum, by MinKnap: dynamic programming from the break item outwards, with bounds.
 
-    Weights are counted in units of 10^-12 of the capacity and rounded up, so that what is taken
-    fits (whole weights stay as they are); values in units of 10^-9 of the largest.
+    Weights and values are counted exactly, whatever their magnitudes: of what fits, nothing has a
+    larger exact sum of values. Random items take a few milliseconds; items whose values hang on
+    their weights may take many states.
+
+    Args:
+        weights: at least 0.
+        values: at least 0.
+        capacity: in the weights' unit.
+        most_states: bound on the pairs of weight and value that are kept at a time.
 
     Raises:
         ValueError: the input is no instance (every solver checks).
-        TimeoutError: no proof within the limit.
-        ImportError: OR-Tools is absent; says what to install.
+        RuntimeError: more states would be needed for a proof.
+
+    Source: D. Pisinger, "A minimal algorithm for the 0-1 knapsack problem", 1997.
+
+    >>> import numpy as np
+    >>> exact(np.array([0.8, 0.4, 0.2, 0.1]), np.array([4.0, 3.0, 2.0, 1.0]), 1.5)
+    array([ True,  True,  True,  True])
     """
     weights, values = _checked(weights, values, capacity)
-    try:
-        from ortools.algorithms.python import knapsack_solver
-    except ImportError as error:
-        raise ImportError("this solver needs ortools: pip install ortools") from error
-    fitting = np.flatnonzero(weights <= capacity)
-    taken = np.zeros(len(weights), bool)
-    if not fitting.size or not values[fitting].any():
-        return taken
-    kind = knapsack_solver.SolverType.KNAPSACK_MULTIDIMENSION_BRANCH_AND_BOUND_SOLVER
-    solver = knapsack_solver.KnapsackSolver(kind, "knapsack")
-    solver.set_time_limit(time_limit_s)
-    whole, room = weights[fitting], min(math.floor(capacity), 10**12 * len(weights))
-    if not np.array_equal(whole, np.round(whole)) or whole.max() > 1e12:
-        whole, room = np.ceil(whole * (1e12 / capacity)), 10**12
-    worth = np.round(values[fitting] * (1e9 / values[fitting].max()))
-    solver.init(worth.astype(np.int64).tolist(), [whole.astype(np.int64).tolist()], [room])
-    solver.solve()
-    if not solver.is_solution_optimal():
-        raise TimeoutError(f"no proof of optimality for {len(weights)} items in {time_limit_s} s")
-    for index, item in enumerate(fitting):
-        taken[item] = solver.best_solution_contains(index)
+    sizes, room = _counted(weights, capacity)
+    worths, _ = whole(values)
+    taken = (sizes == 0) & (worths > 0)
+    order = np.flatnonzero((sizes > 0) & (sizes <= room) & (worths > 0))
+    if order.size:
+
+        def after(i: int, j: int) -> int:
+            return int(worths[j]) * int(sizes[i]) - int(worths[i]) * int(sizes[j])
+
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            roughly = np.argsort(-(values / weights)[order], kind="stable")
+        order = np.array(sorted(order[roughly].tolist(), key=functools.cmp_to_key(after)))
+        taken[order] = _minknap(sizes[order], worths[order], room, most_states)
+    return taken
+
+
+def _minknap(
+    sizes: Shaped[np.ndarray, " item"], worths: Shaped[np.ndarray, " item"], room: int, most: int
+) -> Bool[np.ndarray, " item"]:
+    """Which items to take; they come by falling worth over size, each above 0.
+
+    A state is a set of items: those before the break item, but for the items that were toggled on
+    the way to it. States are kept by rising size and worth.
+    """
+    items, total = len(sizes), int(worths.sum())
+    rising = np.cumsum(sizes)
+    right = int(np.searchsorted(rising, room, side="right"))  # the break item
+    left = right - 1
+    first = np.arange(items) < right
+    if right == items:
+        return first
+    with np.errstate(divide="ignore", over="ignore"):
+        ratios = (worths / total).astype(float) / (sizes / room).astype(float)
+    size, worth = (np.sum(x[:right], keepdims=True, dtype=x.dtype) for x in (sizes, worths))
+    best, taken, filled = int(worth[0]), first, room - int(size[0])
+    bound = best + filled * int(worths[right]) // int(sizes[right])
+    history: list[tuple[int, np.ndarray, np.ndarray]] = []
+    while len(size) and best < bound and (left >= 0 or right < items):
+        adding = right < items and (left < 0 or len(history) % 2 == 0)
+        item, sign = (right, 1) if adding else (left, -1)
+        right, left = (right + 1, left) if adding else (right, left - 1)
+        before = np.tile(np.arange(len(size)), 2)
+        toggled = np.repeat([False, True], len(size))
+        size = np.concatenate([size, size + sign * sizes[item]])
+        worth = np.concatenate([worth, worth + sign * worths[item]])
+        order = np.argsort(-worth, kind="stable")
+        order = order[np.argsort(size[order], kind="stable")]
+        ahead = np.maximum.accumulate(worth[order])  # no state of this size or less has more
+        order = order[np.concatenate([[True], ahead[1:] > ahead[:-1]])]
+        last = int(np.sum(size[order] <= room)) - 1
+        if last >= 0 and worth[order[last]] > best:
+            best, index, taken = int(worth[order[last]]), order[last], first.copy()
+            for one, back, flipped in [(item, before, toggled), *reversed(history)]:
+                taken[one] ^= flipped[index]
+                index = back[index]
+        # What fills the room that is left, or makes it, at the ratio of the next item to add or to
+        # remove: the state comes to no more.
+        spare = ((room - size[order]) / room).astype(float)
+        lead = ((worth[order] - best) / total).astype(float)
+        gain = ratios[right] if right < items else 0.0
+        loss = ratios[left] if left >= 0 else np.inf
+        with np.errstate(invalid="ignore"):
+            change = np.where(spare >= 0, spare * gain, spare * loss)
+            hopeless = lead + change < -1e-12 * (np.abs(lead) + np.abs(change)) - 1e-300
+        order = order[~hopeless]
+        size, worth = size[order], worth[order]
+        history.append((item, before[order], toggled[order]))
+        if len(size) > most:
+            raise RuntimeError(f"no proof of an optimum of {items} items within {most} states")
     return taken
 
 
@@ -105,20 +170,31 @@ def dynamic_programming(
         raise ValueError(f"steps: expected at least 1, got {steps}")
     if capacity == 0:
         return weights == 0
-    # Rounding in the division must not turn an exact fit into one step too many.
-    whole = np.ceil(weights * (steps / capacity) * (1 - 1e-12)).astype(np.int64)
+    sizes, room = _counted(weights, capacity)
+    with np.errstate(over="ignore"):
+        shares = weights / capacity
+    for slack in (1e-12, -1e-12):  # that rounding does not turn an exact fit into a step too many
+        taken = _in_steps(shares * (1.0 - slack), values, steps)
+        if sizes[taken].sum() <= room:
+            break
+    return taken
+
+
+def _in_steps(shares: np.ndarray, values: np.ndarray, steps: int) -> np.ndarray:
+    """The best items of these shares of the capacity, each rounded up to whole steps."""
+    counted = np.ceil(np.minimum(shares, 2.0) * steps).astype(np.int64)
     best = np.zeros(steps + 1)  # best value by room used
-    chosen = np.zeros((len(whole), steps + 1), bool)
-    for item, (size, value) in enumerate(zip(whole, values, strict=True)):
+    chosen = np.zeros((len(counted), steps + 1), bool)
+    for item, (size, value) in enumerate(zip(counted, values, strict=True)):
         if size > steps:
             continue
         with_item = best[: steps + 1 - size] + value
         chosen[item, size:] = with_item > best[size:]
         best[size:] = np.maximum(best[size:], with_item)
-    taken, room = np.zeros(len(whole), bool), steps
-    for item in range(len(whole) - 1, -1, -1):
+    taken, room = np.zeros(len(counted), bool), steps
+    for item in range(len(counted) - 1, -1, -1):
         if chosen[item, room]:
-            taken[item], room = True, room - whole[item]
+            taken[item], room = True, room - counted[item]
     return taken
 
 
@@ -157,3 +233,15 @@ def _checked(
     if not 0 <= capacity < math.inf:
         raise ValueError(f"capacity: expected a finite number of at least 0, got {capacity}")
     return weights, values
+
+
+def _counted(
+    weights: Float[np.ndarray, " item"], capacity: float
+) -> tuple[Shaped[np.ndarray, " item"], int]:
+    """Weights as whole numbers, and the largest whole sum that rounds to at most the capacity."""
+    sizes, factor = whole(weights)
+    room, step = Fraction(float(capacity)), Fraction(math.ulp(capacity))
+    limit = (room + step / 2) * factor
+    even = room / step % 2 == 0  # a tie is rounded to even, here to the capacity
+    most = math.floor(limit) if even else math.ceil(limit) - 1
+    return sizes, min(most, int(sizes.sum()))

@@ -3,6 +3,8 @@
 import functools
 import inspect
 import itertools
+import math
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +28,11 @@ def brute_force(weights, values, capacity):
 # Not subnormal: XLA counts such numbers as zero.
 UNIT = st.floats(0, 1, width=32, allow_subnormal=False)
 # Halves and quarters: sums are exact, so that exact fits are common.
+AMOUNT = (
+    st.sampled_from([0.0, 0.1, 0.2, 1 / 3, 1e-300, 1e15, 1e300])
+    | st.floats(0, 2)
+    | (st.integers(1, 9).map(float))
+)
 ITEM = st.tuples(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0, 3.0]) | UNIT, UNIT)
 
 
@@ -140,6 +147,72 @@ def test_solvers_take_what_fits_and_the_exact_ones_the_best(solver, items, capac
         # A weight within rounding of an exact fit may be left out.
         tight = brute_force(weights, values, capacity * (1 - 1e-4))
         assert values[taken].sum() >= tight - 1e-6
+
+
+def most_worth(weights, values, capacity):
+    """The largest exact value of all that fits, and whether each subset fits, by fsum."""
+    subsets = itertools.product((False, True), repeat=len(weights))
+    fitting = [x for x in map(list, subsets) if math.fsum(weights[x]) <= capacity]
+    return max(sum(map(Fraction, values[x])) for x in fitting)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    items=st.lists(st.tuples(AMOUNT, AMOUNT), min_size=1, max_size=6),
+    capacity=AMOUNT | st.integers(1, 255),
+    filled=st.booleans(),
+)
+def test_exact_is_exact_whatever_the_magnitudes(items, capacity, filled):
+    weights, values = np.array(items, np.float64).T
+    if filled or capacity > 1e300:  # what some of the items fill, to the last bit or one more
+        chosen = [bool(int(capacity) % 255 >> i & 1) for i in range(len(weights))]
+        capacity = math.fsum(weights[chosen])
+    best = most_worth(weights, values, capacity)
+    for name in ("exact", "skip", "dynamic"):
+        taken = SOLVERS[name](weights, values, capacity)
+        assert math.fsum(weights[taken]) <= capacity
+        found = sum(map(Fraction, values[taken]))
+        assert found == best if name == "exact" else found <= best
+
+
+def test_items_that_fill_the_capacity_exactly_fit():
+    for weights, values, capacity, right in (
+        ([0.8, 0.4, 0.2, 0.1], [4.0, 3.0, 2.0, 1.0], 1.5, [1, 1, 1, 1]),
+        ([1 / 3, 2 / 3], [1.0, 1.0], 1.0, [1, 1]),
+        ([1e15, 2e15, 3e15], [1.0, 2.0, 2.5], 3e15, [1, 1, 0]),
+        ([0.1] * 10, [1.0] * 10, 1.0, [1] * 10),
+        ([1.0, 2.0**-53], [1.0, 1.0], 1.0, [1, 1]),  # a tie, rounded to the even 1
+        ([1.0, 2.0**-52], [1.0, 1.0], 1.0, [0, 1]),
+        ([1.0 + 2.0**-52, 2.0**-53], [1.0, 1.0], 1.0 + 2.0**-52, [0, 1]),  # a tie, rounded up
+    ):
+        taken = knapsack_solvers.exact(np.array(weights), np.array(values), capacity)
+        assert math.fsum(np.array(weights)[taken]) <= capacity
+        if sum(right) == 1:
+            assert taken.sum() == 1
+        else:
+            np.testing.assert_array_equal(taken, np.array(right, bool))
+
+
+def test_dynamic_programming_takes_nothing_that_overflows_by_less_than_its_slack():
+    weights = np.full(10, 0.1 * (1 + 5e-13))
+    taken = knapsack_solvers.dynamic_programming(weights, np.ones(10), 1.0, steps=1000)
+    assert taken.sum() == 9
+    assert knapsack_solvers.dynamic_programming(np.full(10, 0.1), np.ones(10), 1.0).all()
+
+
+def test_values_that_hang_on_weights_are_proven_or_refused():
+    rng = np.random.default_rng(0)
+    whole = rng.integers(1, 1000, 60).astype(float)
+    for values in (whole, whole + 100.0, whole + rng.integers(-50, 50, 60).clip(-whole + 1)):
+        taken = knapsack_solvers.exact(whole, values, 12_000.0)
+        best = np.zeros(12_001)
+        for weight, value in zip(whole.astype(int), values, strict=True):
+            best[weight:] = np.maximum(best[weight:], best[:-weight] + value)
+        assert values[taken].sum() == best[-1]
+        assert whole[taken].sum() <= 12_000
+    fine = rng.uniform(size=60)
+    with pytest.raises(RuntimeError, match="no proof of an optimum of 60 items within 1000 states"):
+        knapsack_solvers.exact(fine, fine, 12.0, most_states=1000)
 
 
 def test_the_public_instances_have_the_published_optima():

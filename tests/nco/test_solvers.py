@@ -4,9 +4,12 @@ import functools
 import inspect
 import itertools
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from experiments.nco.solver_pool import solve_many
 from nco import solvers
@@ -161,6 +164,80 @@ def test_whole_weights_are_solved_without_rounding():
         assert solvers.tour_length(weights, tour) == 4 * 65_534 + 65_535
 
 
+def exact_length(weights, tour):
+    return sum(Fraction(weights[a, b]) for a, b in zip(tour, np.roll(tour, -1), strict=True))
+
+
+# Forbidden edges, halves, float32 and decimal fractions, and no edge at all.
+WEIGHT = st.sampled_from([0.0, 1e-300, 0.1, 0.2, 0.3, 1e9, 1e16, 1e300, float(np.float32(0.1))])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    numbers=st.lists(WEIGHT | st.integers(1, 99).map(float) | st.floats(0, 1), min_size=30),
+    symmetric=st.booleans(),
+)
+def test_few_cities_are_solved_exactly_whatever_the_weights(numbers, symmetric):
+    cities = 6
+    weights = np.zeros((cities, cities))
+    weights[~np.eye(cities, dtype=bool)] = numbers[:30]
+    weights = np.triu(weights) + np.triu(weights).T if symmetric else weights
+    tours = [(0, *rest) for rest in itertools.permutations(range(1, cities))]
+    best = min(exact_length(weights, tour) for tour in tours)
+    for solver in (solvers.exact, solvers.near_optimal) if symmetric else (solvers.exact,):
+        tour = solver(matrix=weights)
+        assert sorted(tour) == list(range(cities))
+        assert exact_length(weights, tour) == best
+
+
+def test_sums_of_large_weights_do_not_overflow():
+    weights = np.ones((12, 12)) - np.eye(12)
+    weights[3, 7] = weights[7, 3] = 1.5 * 2.0**59
+    assert solvers.tour_length(weights, solvers.exact(matrix=weights)) == 12.0
+
+
+@pytest.mark.parametrize("forbidden", [9_999_999, 1e9, 1e11, 1e300])
+@pytest.mark.parametrize("cities", [8, 14, 22])
+def test_forbidden_edges_do_not_make_the_others_coarse(cities, forbidden):
+    rng = np.random.default_rng(cities)
+    weights = rng.integers(10, 100, (cities, cities)).astype(float)
+    weights = np.triu(weights, 1) + np.triu(weights, 1).T
+    optimum = solvers.tour_length(weights, solvers.exact(matrix=weights))
+    local = solvers.tour_length(weights, solvers.or_tools(matrix=weights))
+    near = solvers.tour_length(weights, solvers.near_optimal(matrix=weights, seconds=0.05))
+    tour = solvers.exact(matrix=weights)
+    unused = np.ones_like(weights, bool)
+    unused[tour, np.roll(tour, -1)] = unused[np.roll(tour, -1), tour] = False
+    barred = np.where(unused & (weights > 80), forbidden, weights)  # the optimum stays
+    np.fill_diagonal(barred, 0.0)
+    assert (barred == forbidden).any()
+    found = {
+        solver.__name__: solvers.tour_length(barred, solver(matrix=barred))
+        for solver in (solvers.exact, solvers.or_tools, solvers.near_optimal)
+    }
+    assert found["exact"] == optimum
+    assert found["near_optimal"] == near == optimum
+    assert found["or_tools"] <= 1.2 * local
+
+
+def test_many_cities_are_proven_as_finely_as_promised():
+    """Two tours whose lengths differ by 1e-9 of them."""
+    weights = np.full((14, 14), 2.0 / 3)
+    tour = np.random.default_rng(0).permutation(14)
+    for a, b in zip(tour, np.roll(tour, -1), strict=True):
+        weights[a, b] = weights[b, a] = 2.0 / 3 - 1e-9
+    found = solvers.exact(matrix=weights)
+    assert solvers.tour_length(weights, found) == solvers.tour_length(weights, tour)
+
+
+@every_solver
+@pytest.mark.parametrize("scale", [1e-320, 1e-200, 1e-3, 1e160, 1e305])
+def test_coordinates_of_any_magnitude(solver, scale):
+    coords = np.array([[0.0, 0.0], [1.0, 1.0], [1.0, 0.0], [0.0, 1.0], [0.5, 1.2]])
+    tour = solver(coords * scale)
+    assert tour.tolist() == [0, 2, 1, 4, 3]
+
+
 def test_asymmetric_weights():
     weights = np.random.default_rng(7).integers(1, 100, (7, 7)).astype(float)
     np.fill_diagonal(weights, 9999)  # as TSPLIB writes it
@@ -205,6 +282,8 @@ def test_tour_length_of_one_city_ignores_the_diagonal():
             r"matrix: expected shape .* \[3, 4\]",
         ),
         (lambda: unchecked(solvers.exact, matrix=np.full((4, 4), -1.0)), "at least 0"),
+        (lambda: unchecked(solvers.exact, matrix=np.full((4, 4), 1e308)), "sum is a finite"),
+        (lambda: unchecked(solvers.exact, matrix=np.full((4, 4), np.nan)), "finite weights"),
         (
             lambda: unchecked(solvers.or_tools, np.zeros((4, 2)), metaheuristic="tabu_search"),
             "time_limit_s",
