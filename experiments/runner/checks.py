@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 
@@ -179,12 +180,37 @@ def _range_words(low: float | None, high: float | None) -> str:
 
 
 def flatten(config: Mapping[str, Any] | ConfigDict, prefix: str = "") -> dict[str, Any]:
-    """Returns the config as `{dotted key: value}`, sorted by key, tuples as lists."""
+    """Returns the config as `{dotted key: value}`, sorted by key, values as JSON has them.
+
+    Raises:
+      ConfigError: JSON does not have a value; names its key.
+    """
     flat: dict[str, Any] = {}
     for name in sorted(config):
         value = config[name]
         if isinstance(value, Mapping | ConfigDict):
             flat.update(flatten(value, f"{prefix}{name}."))
         else:
-            flat[f"{prefix}{name}"] = list(value) if isinstance(value, tuple) else value
+            try:
+                flat[f"{prefix}{name}"] = plain(value)
+            except TypeError as error:
+                wanted = "numbers, strings, true, false, None, or tuples, lists and dicts of these"
+                raise ConfigError(f"{prefix}{name}", wanted, value) from error
     return flat
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: arrays and tuples as lists, configs as dicts.
+
+    Raises:
+      TypeError: something that JSON does not have.
+    """
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, Mapping | ConfigDict):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(each) for each in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"expected arrays, numbers, strings and lists, got {value!r}")

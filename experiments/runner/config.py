@@ -12,6 +12,7 @@ import ast
 import difflib
 import hashlib
 import importlib.util
+import inspect
 import json
 import math
 import warnings
@@ -20,6 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.runner.checks import COMMON, ConfigError, check_common, flatten, lookup
@@ -62,7 +64,7 @@ def describe(path: Path) -> str:
 def load_module(name: str) -> ModuleType:
     """Imports a config file, by its name under `experiments/configs` or a path to a `.py`."""
     if name.endswith(".py"):
-        path = Path(name)
+        path = Path(name).expanduser()
         if not path.is_file():
             raise ConfigError("--config", "a config file that exists", name)
     else:
@@ -98,8 +100,11 @@ def load(name: str, overrides: Iterable[tuple[str, str]] = ()) -> ConfigDict:
     """
     stem, _, arg = name.partition(":")
     module = load_module(stem)
+    given = [arg] if inspect.signature(module.get_config).parameters else []
+    if arg and not given:
+        raise ConfigError("--config argument", f"none, as get_config() of {stem} takes none", arg)
     try:
-        config = module.get_config(arg)
+        config = module.get_config(*given)
     except (KeyError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise
@@ -107,8 +112,10 @@ def load(name: str, overrides: Iterable[tuple[str, str]] = ()) -> ConfigDict:
         raise ConfigError("--config argument", wanted, arg) from error
     if not isinstance(config, ConfigDict):
         raise ConfigError("--config", "get_config to return a ConfigDict", type(config).__name__)
+    _without_numpy(config)
     for key, text in overrides:
         override(config, key, text)
+    flatten(config)  # refuses what config.json could not hold
     config.lock()
     check_common(config)
     if stem.endswith(".py"):
@@ -148,6 +155,16 @@ def _fields(experiment: str) -> set[str]:
     return found
 
 
+def _without_numpy(config: ConfigDict) -> None:
+    """Makes NumPy's scalars Python's, which checks, overrides and config.json know."""
+    for name, value in list(config.items()):
+        if isinstance(value, ConfigDict):
+            _without_numpy(value)
+        elif isinstance(value, np.generic):
+            with config.unlocked(), config.ignore_type():
+                config[name] = value.item()
+
+
 def override(config: ConfigDict, key: str, text: str) -> None:
     """Sets the value at a dotted path to `text`, read as the type that is there now."""
     lookup(config, key)
@@ -185,25 +202,83 @@ def _parse(key: str, text: str, wanted: type, current: Any) -> Any:
         return value
     if wanted in (tuple, list):
         return _parse_sequence(key, text, wanted, current)
+    if wanted in (dict, ConfigDict):
+        return _parse_dict(key, text, wanted, current)
     if wanted is str:
-        return text
+        quoted = _literal(text.strip())
+        return quoted if isinstance(quoted, str) else text
     raise ConfigError(key, f"no value from the command line (it holds a {wanted.__name__})", text)
 
 
 def _parse_sequence(key: str, text: str, wanted: type, current: Any) -> Any:
-    items = [item.strip() for item in text.strip("()[] ").split(",")]
+    """Items as those that are there now: of one kind, to any depth, or else as Python has them."""
     kinds = {type(item) for item in current or ()}
-    kind = kinds.pop() if len(kinds) == 1 else None
+    kind = kinds.pop() if len(kinds) == 1 else type(None)
     values = []
-    for item in filter(None, items):
-        if kind is not None:
-            values.append(_parse(key, item, kind, None))
-            continue
-        try:
-            values.append(ast.literal_eval(item))
-        except (ValueError, SyntaxError):
-            values.append(item)
+    for index, item in enumerate(_items(key, text)):
+        like = None if kind is type(None) else current[min(index, len(current) - 1)]
+        if kind in (dict, ConfigDict):
+            like = {name: value for one in current for name, value in one.items()}
+        if kind in (tuple, list) and item[0] not in "([":
+            raise ConfigError(key, "sequences in brackets, such as (1,2),(3,4)", text)
+        values.append(_literal(item) if like is None else _parse(key, item, kind, like))
     return wanted(values)
+
+
+def _parse_dict(key: str, text: str, wanted: type, current: Any) -> Any:
+    """Python's notation of a dict, with the names and types that are there now."""
+    given = _literal(text)
+    names = f"a dict of {', '.join(map(repr, current))}"
+    if not isinstance(given, dict) or not given.keys() <= current.keys():
+        raise ConfigError(key, names, text)
+    parsed = {}
+    for name, value in given.items():
+        words = value if isinstance(value, str) else repr(value)
+        like = current[name]
+        parsed[name] = value if like is None else _parse(f"{key}.{name}", words, type(like), like)
+    return wanted(parsed)
+
+
+def _items(key: str, text: str) -> list[str]:
+    """The items of a sequence, as text: what commas part outside of brackets and quotes."""
+    text = text.strip()
+    if text[:1] and text[0] in "([" and _closes(text) == len(text) - 1:
+        text = text[1:-1]
+    items, start = [], 0
+    while start < len(text):
+        stop = start
+        while stop < len(text) and text[stop] != ",":
+            if text[stop] in "([{" or (text[stop] in "'\"" and not text[start:stop].strip()):
+                stop += _closes(text[stop:])
+            elif text[stop] in ")]}":
+                stop = len(text) + 1
+            stop += 1
+        if stop > len(text):
+            raise ConfigError(key, "brackets and quotes that match", text)
+        items.append(text[start:stop].strip())
+        start = stop + 1
+    return [item for item in items if item]
+
+
+def _closes(text: str) -> int:
+    """Where the bracket or quote that a text begins with closes; beyond its end if nowhere."""
+    expected: list[str] = []
+    for place, sign in enumerate(text):
+        if expected and sign == expected[-1]:
+            expected.pop()
+        elif not expected or expected[-1] not in "'\"":
+            expected += {"(": ")", "[": "]", "{": "}", "'": "'", '"': '"'}.get(sign, "")
+        if not expected:
+            return place
+    return len(text) + 1
+
+
+def _literal(text: str) -> Any:
+    """What Python reads in a text, else the text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 def identity(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
@@ -233,6 +308,7 @@ def diff(old: Mapping[str, Any] | ConfigDict, new: Mapping[str, Any] | ConfigDic
     for key in sorted(before.keys() | after.keys()):
         left = repr(before[key]) if key in before else "(absent)"
         right = repr(after[key]) if key in after else "(absent)"
-        if left != right:
+        there, here = (json.dumps(each.get(key), sort_keys=True) for each in (before, after))
+        if there != here or (key in before) != (key in after):
             lines.append(f"{key}: {left} -> {right}")
     return lines

@@ -15,12 +15,13 @@ import json
 import math
 import shutil
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.runner.checks import plain
 from experiments.runner.metrics import Journal as JsonLines
 from experiments.runner.workdir import CORRUPT, WorkdirError, replace_text
 from search.interface import Outcome, Report, Searcher, Trial
@@ -204,23 +205,6 @@ def _report(record: Record) -> Report:
     value = math.nan if record["value"] is None else float(record["value"])
     outcome = Outcome(int(record["id"]), value, str(record["status"]))
     return Report(outcome, str(record["note"]), record.get("more"))
-
-
-def plain(value: Any) -> Any:
-    """A point as JSON has it: arrays and tuples as lists.
-
-    Raises:
-      TypeError: something that JSON does not have.
-    """
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    if isinstance(value, Mapping):
-        return {str(key): plain(each) for key, each in value.items()}
-    if isinstance(value, tuple | list):
-        return [plain(each) for each in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise TypeError(f"point: expected arrays, numbers, strings and lists, got {value!r}")
 
 
 def _trial_record(trial: Trial) -> Record:

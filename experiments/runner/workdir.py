@@ -14,7 +14,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from experiments.runner import config as configs
-from experiments.runner.checks import UserError
+from experiments.runner.checks import UserError, plain
 
 CONFIG, LOCK = "config.json", ".lock"
 METRICS, TIMING, TENSORBOARD = "metrics.jsonl", "timing.jsonl", "tensorboard"
@@ -105,8 +105,8 @@ def read_config(workdir: Path) -> dict[str, Any] | None:
 
 def write_config(workdir: Path, config: ConfigDict) -> None:
     """Writes config.json, readable and sorted, unless it says the same already."""
-    content = {"digest": configs.digest(config), "config": config.to_dict()}
-    text = json.dumps(content, indent=2, sort_keys=True, default=list) + "\n"
+    content = {"digest": configs.digest(config), "config": plain(config)}
+    text = json.dumps(content, indent=2, sort_keys=True) + "\n"
     path = workdir / CONFIG
     if not path.exists() or path.read_text() != text:
         replace_text(path, text)

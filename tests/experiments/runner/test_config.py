@@ -1,5 +1,6 @@
 """Configs: found, overridden, checked, and every error names the key."""
 
+import json
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from experiments.runner import config as configs
 from experiments.runner.checks import ConfigError
 from experiments.runner.programs import Programs, make_mesh
 from experiments.runner.schedule import check_phases
+from experiments.runner.workdir import WorkdirError, check_identity, write_config
 from tests.experiments.conftest import TOY
 from tests.experiments.runner import toy as toy_glue
 from tests.experiments.runner.launcher import ROOT
@@ -72,6 +74,105 @@ def test_a_bad_override_is_named(toy, key, value, words):
         toy(**{key: value})
     assert words in str(caught.value)
     assert key in str(caught.value)
+
+
+OWN = """
+import numpy as np
+from ml_collections import ConfigDict
+from tests.experiments.runner.configs import toy
+
+def get_config():
+    config = toy.get_config("")
+    config.stages = ((1, 2), (3, 4))
+    config.pairs = [(1, "a"), (2, "b")]
+    config.layers = [{"units": 8, "act": "relu"}, {"units": 4, "act": "tanh", "rates": (0.5,)}]
+    config.parts = (ConfigDict({"depth": 1}), ConfigDict({"depth": 2}))
+    config.names = ("x", "y")
+    config.word = "x"
+    config.rate = np.float32(0.5)
+    config.count = np.int64(3)
+    config.table = np.eye(2)
+    return config
+"""
+KEPT = [
+    ("stages", "((5,6),(7,8))", ((5, 6), (7, 8))),
+    ("stages", "(5,6),(7,8), (9,)", ((5, 6), (7, 8), (9,))),
+    ("stages", "((5,6),)", ((5, 6),)),
+    ("stages", "()", ()),
+    ("pairs", "[(5, 'a, b'), (6, c)]", [(5, "a, b"), (6, "c")]),
+    ("layers", "[{'units': 16, 'act': 'x'}]", [{"units": 16, "act": "x"}]),
+    (
+        "layers",
+        "{'units': 1, 'rates': [1]}, {'act': '2'}",
+        [{"units": 1, "rates": (1.0,)}, {"act": "2"}],
+    ),
+    ("parts", "({'depth': 7},)", (ConfigDict({"depth": 7}),)),
+    ("names", "('a', \"b, c\", d)", ("a", "b, c", "d")),
+    ("word", "'a b'", "a b"),
+    ("word", "it's", "it's"),
+    ("rate", "1", 1.0),
+    ("count", "4", 4),
+]
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    path = tmp_path_factory.mktemp("own") / "own.py"
+    path.write_text(OWN)
+    return str(path)
+
+
+@pytest.mark.parametrize(("key", "text", "value"), KEPT)
+def test_values_of_any_shape_are_overridden_saved_and_resumed(own, tmp_path, key, text, value):
+    config = configs.load(own, [(key, text)])
+    assert config[key] == value
+    assert type(config[key]) is type(value)
+    for got, wanted in zip(config[key], value, strict=True) if key == "stages" else ():
+        assert type(got) is type(wanted)
+    write_config(tmp_path, config)
+    check_identity(tmp_path, configs.load(own, [(key, text)]))
+    written = (tmp_path / "config.json").read_text()
+    assert configs.digest(json.loads(written)["config"]) == configs.digest(config)
+    with pytest.raises(WorkdirError, match=f"{key}.*: .* -> "):
+        check_identity(tmp_path, configs.load(own))
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "words"),
+    [
+        ("stages", "5,6", r"stages: expected sequences in brackets, such as \(1,2\),\(3,4\)"),
+        ("stages", "((5,6),(7,8)", "stages: expected brackets and quotes that match"),
+        ("stages", "(5,6]),(7,8)", "stages: expected brackets and quotes that match"),
+        ("stages", "((5,x),)", "stages: expected an integer, got 'x'"),
+        ("names", "('a, b)", "names: expected brackets and quotes that match"),
+        ("layers", "[{'unitz': 16}]", "layers: expected a dict of 'units', 'act', 'rates', got"),
+        ("layers", "[{'units': 'x'}]", "layers.units: expected an integer, got 'x'"),
+        ("layers", "[16]", "layers: expected a dict"),
+        ("table", "1", "table: expected no value from the command line"),
+    ],
+)
+def test_a_bad_value_of_some_shape_is_named(own, key, text, words):
+    with pytest.raises(ConfigError, match=words):
+        configs.load(own, [(key, text)])
+
+
+def test_a_config_without_argument_refuses_one_and_what_json_lacks_is_named(own, tmp_path):
+    with pytest.raises(ConfigError, match=r"argument: expected none, as get_config\(\) .* 'large'"):
+        configs.load(f"{own}:large")
+    path = tmp_path / "odd.py"
+    path.write_text(OWN.replace("np.eye(2)", "[{'act': print}]"))
+    with pytest.raises(ConfigError, match=r"table: expected numbers, strings, .* of these, got"):
+        configs.load(str(path))
+
+
+def test_identities_of_configs_stay():
+    """So that runs of earlier versions resume."""
+    known = {
+        TOY: "f5cf3e4ee8adb3a4",
+        "nco/tsp:20,cpu": "1fcc5be05d8497fa",
+        "search/synthetic": "fbaad406fa7a4586",
+    }
+    assert {name: configs.digest(configs.load(name)) for name in known} == known
 
 
 @pytest.mark.parametrize(
