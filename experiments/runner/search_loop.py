@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from experiments.runner import metrics as metric_files
 from experiments.runner import search_journal
-from experiments.runner.checks import ConfigError, UserError
+from experiments.runner.checks import ConfigError, UserError, plain
 from experiments.runner.experiment import Finished, Search
 from experiments.runner.metrics import Progress
 from experiments.runner.one_thread import one_thread
@@ -329,6 +329,6 @@ def best_points(work: Search, searches: Sequence[Searched]) -> list[dict[str, An
         if each.best is not None:
             trial, reward = each.best
             value = reward if work.headline[1] == "max" else -reward
-            point = search_journal.plain(trial.point)
+            point = plain(trial.point)
             found.append({"seed": each.seed, "trial": trial.id, "value": value, "point": point})
     return found

@@ -76,7 +76,7 @@ def test_a_bad_override_is_named(toy, key, value, words):
     assert key in str(caught.value)
 
 
-OWN = """
+SHAPES = """
 import numpy as np
 from ml_collections import ConfigDict
 from tests.experiments.runner.configs import toy
@@ -118,7 +118,7 @@ KEPT = [
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
     path = tmp_path_factory.mktemp("own") / "own.py"
-    path.write_text(OWN)
+    path.write_text(SHAPES)
     return str(path)
 
 
@@ -160,7 +160,7 @@ def test_a_config_without_argument_refuses_one_and_what_json_lacks_is_named(own,
     with pytest.raises(ConfigError, match=r"argument: expected none, as get_config\(\) .* 'large'"):
         configs.load(f"{own}:large")
     path = tmp_path / "odd.py"
-    path.write_text(OWN.replace("np.eye(2)", "[{'act': print}]"))
+    path.write_text(SHAPES.replace("np.eye(2)", "[{'act': print}]"))
     with pytest.raises(ConfigError, match=r"table: expected numbers, strings, .* of these, got"):
         configs.load(str(path))
 
