@@ -175,6 +175,9 @@ def finish(flags: argparse.Namespace, config: Any, experiment: Any, done: Any) -
             if not distributed.is_first():  # the others compute the same, and keep nothing
                 folder = Path(tempfile.mkdtemp())
             folder.mkdir(parents=True, exist_ok=True)
+            if experiment.finish is not None and distributed.is_first():
+                seed = f" of seed {config.seed + index}" if several else ""
+                print(f"finish: result rows{seed}", flush=True)
             each.append([] if experiment.finish is None else experiment.finish(state, folder))
         found = rows.over_seeds(each) if len(each) > 1 else list(each[0])
         known = {

@@ -9,21 +9,24 @@ from pathlib import Path
 
 from experiments.data import registry
 from experiments.data.catalogue import DATASETS
+from experiments.runner.command import command
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@command
+def main(words: Sequence[str]) -> int:
     """Run the command line; returns the exit status."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(words)
     try:
         if options.action == "fetch":
-            print(_fetched(options.name, options.root, options.given))
+            told = _fetched(options.name, options.root, options.given)
         elif options.action == "show":
-            print(_details(registry.lookup(DATASETS, options.name), options.root))
+            told = _details(registry.lookup(DATASETS, options.name), options.root)
         else:
-            print(_listing(options.root, shutil.get_terminal_size((100, 24)).columns))
+            told = _listing(options.root, shutil.get_terminal_size((100, 24)).columns)
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    print(told)
     return 0
 
 

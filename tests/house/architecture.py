@@ -36,7 +36,7 @@ ARROWS = {
 # is none of these is the glue of a group: it may import itself, its own library room and nco, and
 # what `GLUE` says; two groups never import each other, save by a line in `PAIRS` with its reason.
 WINGS = {
-    "data": ("experiments.runner.checks",),  # UserError alone
+    "data": ("experiments.runner.checks", "experiments.runner.command"),  # of its users
     "runner": ("search.interface", "search.evaluate", "search.ray_cluster", "parallel"),
     "report": ("experiments.runner", "search.interface"),
     "bench": ("experiments.runner", "experiments.report", "parallel"),

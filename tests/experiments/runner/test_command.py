@@ -49,6 +49,16 @@ def test_what_is_wrong_is_one_line(error, code, capsys):
     assert said.startswith("error: " if code == BAD_USAGE else "\nstopped")
 
 
+def test_every_command_has_this_frame():
+    found = [
+        path
+        for path in (ROOT / "experiments").rglob("*.py")
+        if path.parent.name != "peers" and 'if __name__ == "__main__":' in path.read_text()
+    ]
+    assert len(found) > 5
+    assert [path for path in found if "\n@command\ndef main(" not in path.read_text()] == []
+
+
 @pytest.mark.parametrize("lines", [1, 100_000])
 @pytest.mark.parametrize("words", [[], ["--help"]], ids=["output", "help"])
 def test_a_reader_that_has_gone_is_no_fault(lines, words):

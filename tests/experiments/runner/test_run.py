@@ -129,7 +129,7 @@ def test_a_run_leaves_what_it_says(tmp_path, capsys):
     assert call(*command(tmp_path / "run", steps=20)) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[0].startswith("step 10/20 (train)  loss ")
-    assert "done: 20 steps" in out
+    assert out.index("finish: result rows") < out.index("done: 20 steps")
     said = {line.strip() for line in out if str(tmp_path) in line}
     there = {str(p) for p in (tmp_path / "run").iterdir() if not p.name.startswith(".")}
     assert said == there
