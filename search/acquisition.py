@@ -1,6 +1,6 @@
-"""What a candidate is worth to Bayesian optimisation, when rewards are maximised.
+"""Expected improvement: how much better than the best so far a candidate may be.
 
-Source: Wang 2022, section 2.2.2, with the sign of the printed last line put right.
+Source: Wang 2022, section 2.2.2. The sign in its last printed line is corrected here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ def expected_improvement(
     best: float,
     margin: float = 0.0,
 ) -> Float[np.ndarray, " n"]:
-    """Expected gain over `best` of a normal value: (m - y - xi) Phi(z) + s phi(z).
+    """Expected gain of a normally distributed value over `best`: (m - y - xi) Phi(z) + s phi(z).
 
     Args:
         mean: of the posterior, in any unit.

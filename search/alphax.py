@@ -1,20 +1,20 @@
 """AlphaX: Monte-Carlo tree search over network edits, with a learned predictor of accuracy.
 
-An iteration is that of `search.mcts`, and its reward mixes what was trained and what is predicted
-(equation 3.2): a new node is worth half the accuracy of one network drawn below it, and half the
-mean prediction for k more of them. One searcher is both forms of the thesis:
+An iteration selects and adds a node as in `search.mcts`. Its reward is half a measured and half a
+predicted accuracy (equation 3.2): the accuracy of one network drawn below the new node, and the
+mean prediction for k more of them. The same searcher is both forms of the thesis:
 
     sequential   ask(state, 1), tell
     distributed  ask(state, n) while trials are open, tell in any order
 
-The first backpropagation of the distributed form (equation 3.4: the prediction alone, at once) is
-what the statistics say of an open iteration, and the second (3.5) what a `tell` makes of it; both
-follow from the record, so that nothing is ever taken back and a server that is lost is replayed
-from its journal. Clients, queue and retries are `search.evaluate`'s.
+While a trial is open, its iteration counts by the prediction alone: this is the first
+backpropagation of the distributed form (equation 3.4). `tell` replaces it by equation 3.5, the
+second one. Both are computed from the record of the search, so a lost server is replayed from its
+journal. Clients, queue and retries are those of `search.evaluate`.
 
-The predictor is fitted again from all outcomes, in the order of their trials, whenever
-enough more of them are known: the same outcomes make the same predictor, in whatever order
-they came. What an iteration was predicted to be worth is recorded and not predicted again.
+The predictor is fitted anew from all outcomes, in the order of their trials, whenever enough new
+ones are known. So the same outcomes make the same predictor, in whatever order they came. The
+prediction of an iteration is recorded when it is made and never made again.
 
 Source: Wang 2022, chapter 3.
 """
@@ -81,7 +81,7 @@ def searcher(
     repeats: int = 100,
     transfer: bool = False,
 ) -> Searcher:
-    """AlphaX with ask and tell; its state is a `Search`.
+    """AlphaX as a searcher; its state is a `Search`.
 
     Args:
         problem: states and actions; its points are vectors of one length.
@@ -89,13 +89,15 @@ def searcher(
             [0, 1], whose differences are far smaller.
         form: of the bound; equation 3.1 is "algorithm".
         predictor: the Meta-DNN, `meta_dnn.multi_stage()` by default.
-        encode: points `[n, digits]` as what the predictor reads; the digits by default.
-        rollouts: k, the predicted networks an iteration; the thesis does not say how many.
+        encode: turns points `[n, digits]` into what the predictor reads; the digits by default.
+        rollouts: k, the networks that are predicted in an iteration. The thesis does not say how
+            many.
         num_init: outcomes before the first fit. Until then a reward is the accuracy alone.
         refit_every: outcomes between one fit and the next, at least.
-        refit_growth: by which part the outcomes have to grow as well, so that fits cost no more
-            than in proportion to the outcomes; 0 for none.
-        unknown: what an iteration counts as that has neither accuracy nor prediction.
+        refit_growth: by this share, too, the outcomes have to grow between two fits, so that all
+            fits together cost in proportion to the outcomes; 0 for no such rule.
+        unknown: how an iteration counts that has neither an accuracy nor a prediction
+            (`mcts.statistics`).
         unique: see `mcts.searcher`.
         repeats: see `mcts.searcher`.
         transfer: points are a `Job`, with the trial whose weights to start from

@@ -1,14 +1,14 @@
 """Upper confidence bounds: how much a branch may be worth, given what was seen of it.
 
-Wang 2022 prints three formulas that are not the same. One argument says which is meant, and every
-recorded result carries it:
+Wang 2022 prints three formulas that differ. The argument `form` says which is meant, and every
+recorded result names it:
 
     "algorithm"  mean + 2 c sqrt(2 log n / n')      eq. 3.1, algorithm 4, and eq. 5's C_p
     "equation"   mean +   c sqrt(  log n / n')      eq. 4.3: the bonus is 2.83 times smaller
     "root"       mean + 2 c sqrt(2 sqrt(n) / n')    a power of n in place of its logarithm
 
-where n counts the visits of the parent and n' those of the branch. Where the thesis divides a value
-that it has called a mean by n' once more (chapter 5), the sum is meant.
+where n counts the visits of the parent and n' those of the branch. Chapter 5 divides by n' a value
+that it calls a mean; we read it as the sum.
 """
 
 from __future__ import annotations

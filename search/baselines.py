@@ -1,4 +1,4 @@
-"""What a user would compare a tree search with, behind the same interface.
+"""Other optimisers behind the same interface, to compare a tree search with.
 
 Random search, regularised evolution and Bayesian optimisation (`search.gp` with expected
 improvement) are written here, and TuRBO in `search.turbo`, as no registry has its authors' code.
@@ -46,8 +46,8 @@ def random(space: Space, *, unique: bool = True) -> Searcher:
 
     Args:
         space: what to search.
-        unique: choices without replacement, while there are any; their expected number of trials
-            to the best of N is (N + 1) / 2. Then they come again in the same order.
+        unique: whether choices come without replacement. The expected number of trials to the best
+            of N is then (N + 1) / 2. Once all were asked for, they come again in the same order.
     """
     spaces.check(space, Box, Choices)
 
@@ -62,7 +62,7 @@ def random(space: Space, *, unique: bool = True) -> Searcher:
 
 
 def listed(points: Shaped[np.ndarray, "n dim"]) -> Searcher:
-    """Random search of a list, without replacement: half of it on average until the best.
+    """Random search of a list, without replacement: on average half of it until the best.
 
     Once all were asked for, they come again in the same order.
 
@@ -83,7 +83,7 @@ def listed(points: Shaped[np.ndarray, "n dim"]) -> Searcher:
 def regularised_evolution(
     space: Choices, *, population: int = 100, tournament: int = 25, unique: bool = False
 ) -> Searcher:
-    """The best of a random tournament has a mutant; the oldest of the population dies.
+    """Regularised evolution: the best of a random tournament gets a mutant, the oldest dies.
 
     Source: Real et al., "Regularized evolution for image classifier architecture search", 2019;
     named in Wang 2022, section 2.2.2.
@@ -232,9 +232,9 @@ def tpe(space: Space, **settings: Any) -> Searcher:
 def nevergrad_default(space: Box, *, budget: int) -> Searcher:
     """Nevergrad's default for real vectors, NGOpt, which chooses by dimension and budget.
 
-    What it chooses for one worker may ask for one point at a time (`one_at_a_time`). The optimiser
-    of the last `ask` is kept and told what is new, which gives what running it again gives, in a
-    time that grows with the budget, not its square.
+    It asks for one point at a time (`one_at_a_time`). The optimiser of the last `ask` is kept and
+    told what is new. That gives the same points as running it again, in a time that grows with the
+    budget instead of its square.
 
     Args:
         space: a box.

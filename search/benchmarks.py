@@ -134,9 +134,10 @@ def nasbench201() -> Choices:
 def nasbench101() -> Choices:
     """LaNAS's encoding of NASBench-101: 21 edges that are there or not, 5 operations of three.
 
-    The thesis, at 40,000 samples: LaNAS's regret is 0.011 %, the second best's 0.137 %, and random
-    search needs 700 times as many samples. The table of accuracies is in no package, so these are
-    quotations. AlphaX's actions and encoding are `design_spaces.nasbench101`.
+    The thesis reports, at 40,000 samples, a regret of 0.011 % for LaNAS and of 0.137 % for the
+    second best, and that random search needs 700 times as many samples. This was not measured here,
+    as no package has the table of accuracies. AlphaX's actions and encoding are
+    `design_spaces.nasbench101`.
     """
     return spaces.choices([2] * 21 + [3] * 5)
 
@@ -144,9 +145,9 @@ def nasbench101() -> Choices:
 def convnet60k() -> Choices:
     """ConvNet-60K: ten 3x3 convolutions of 32, 64 or 96 filters each, 59,049 networks.
 
-    The thesis also says "depth 1 to 10", which would give 88,572; the depth is fixed here. Its
-    LaNAS needs 22 times fewer samples than random search, a quotation: the accuracies were never
-    published.
+    The thesis also says "depth 1 to 10", which would give 88,572; the depth is fixed here. It
+    reports that LaNAS needs 22 times fewer samples than random search. This was not measured here,
+    as the accuracies were never published.
     """
     return spaces.choices([3] * 10)
 

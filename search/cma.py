@@ -1,6 +1,6 @@
-"""CMA-ES through the library `cma`, as a function of a run's trials: it keeps nothing itself.
+"""CMA-ES through the library `cma`, as a pure function of a run's trials.
 
-The thesis takes it from scipy.optimize, which has none (Wang 2022, section 5.3).
+The thesis names scipy.optimize as its source (Wang 2022, section 5.3), which has no CMA-ES.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def propose(
     rng: np.random.Generator,
     inside: Callable[[Any], Bool[np.ndarray, " k"]] | None = None,
 ) -> Float[np.ndarray, "count dim"]:
-    """The next points of a run, which is gone through again from its start.
+    """The next points of a run. The run is repeated from its start at every call.
 
-    Generation g is trials g * population to (g + 1) * population - 1. Trials asked for while a
-    generation is not told in full are more draws of the last full one's distribution. A failed
+    Generation g is trials g * population to (g + 1) * population - 1. While a generation is not
+    told in full, further points are drawn from the distribution of the last full one. A failed
     trial ranks last.
 
     Args:

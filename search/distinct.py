@@ -1,7 +1,7 @@
-"""Any searcher, without the points that it asks for again.
+"""Any searcher, but a point that is known is not evaluated again.
 
-Where an objective is a table, a point that was asked for before costs nothing: samples are distinct
-points. Here the searcher within is told the known value at once, and asked again.
+With a table as objective, only distinct points count as samples. Whenever the inner searcher asks
+for a known point, it is told the value at once and asked again.
 """
 
 from __future__ import annotations

@@ -27,9 +27,9 @@ class State(NamedTuple):
 def hashed(box: Box, dim: int, make: Callable[[Box], Searcher]) -> Searcher:
     """A searcher of `box` that searches [-1, 1]^dim.
 
-    Every coordinate of the box copies one of the small ones, drawn at random with a random sign, so
-    that every small point is inside. The optimum need not be among them: its cost in the best
-    embedding is what such a search can reach.
+    Every coordinate of the box copies a random one of the small coordinates, with a random sign, so
+    every small point lies in the box. The optimum need not be among these points: no search of this
+    kind comes closer to it than the embedding does.
 
     Args:
         box: what to search.

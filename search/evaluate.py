@@ -6,13 +6,13 @@ An evaluator takes trials and gives reports, in whatever order they finish:
         evaluator.submit(trial)
         for report in evaluator.collect(wait_s=1.0): ...
 
-Whatever happens to a trial, it is reported exactly once: a value, an exception or a value that is
-not finite ("failed"), an evaluation beyond its time ("timeout"), or a process that was lost more
-often than the trial may be tried again ("failed"). AlphaX's and LaNAS's distributed forms (Wang
-2022, sections 3.2 and 4.2) are these evaluators with a searcher that is told late.
+Whatever happens to a trial, it is reported exactly once: with a value; as "failed" after an
+exception, a return that is no finite number, or the loss of more processes than `retries` allows;
+as "timeout" after its time. The distributed forms of AlphaX and LaNAS (Wang 2022, sections 3.2 and
+4.2) are these evaluators with a searcher that is told late.
 
-An objective is a function `(point, seed) -> reward`, or `-> Measured(reward, more)`; for a pool or
-a cluster it pickles, so it is a function of a module or a `functools.partial` of one.
+An objective is a function `(point, seed) -> reward`, or `-> Measured(reward, more)`. A pool or a
+cluster pickles it, so there it is a function of a module, or a `functools.partial` of one.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Gaussian processes with a Matérn 5/2 kernel, one length scale a dimension, compiled by JAX.
 
-NumPy in, NumPy out, float64 within. Data are padded to a multiple of `PAD` points and candidates to
-a multiple of `PAD_CANDIDATES`, so that a search whose data grow compiles a handful of programs. The
-libraries that have this (BoTorch, GPyTorch) bring a second array library with them; scikit-learn's
-is not compiled, and is the tests' oracle.
+It takes and gives NumPy arrays and computes in float64. Data are padded to a multiple of `PAD`
+points and candidates to a multiple of `PAD_CANDIDATES`, so a search whose data grow compiles only a
+handful of programs. BoTorch and GPyTorch would bring a second array library; scikit-learn's process
+is not compiled, and serves the tests as an oracle.
 
 Source: Wang 2022, section 2.2.2; the kernel, bounds and steps of TuRBO (Eriksson et al. 2019).
 """

@@ -1,8 +1,10 @@
 """LA-MCTS: a tree that is learned from all samples picks the region in which a solver searches.
 
 Each round builds the tree from scratch (`partition`), descends it by upper confidence bounds, and
-gives the leaf's region to a solver, which proposes inside it only: uniform points, Bayesian
-optimisation, TuRBO-1 until its trust region collapses, or CMA-ES.
+gives the leaf's region to a solver that proposes points inside it: uniform ones, Bayesian
+optimisation, TuRBO-1 until its trust region collapses, or CMA-ES. With TuRBO-1 inside, much of the
+gain over TuRBO alone comes from starting again at the best sample, not from the tree
+(`experiments/results/search`).
 
 Source: Wang 2022, chapter 5.
 """
@@ -38,24 +40,24 @@ Solver = Literal["random", "bo", "turbo", "cma"]
 
 
 class Settings(NamedTuple):
-    """As the thesis has them for synthetic functions, lunar lander and rover (section 5.3).
+    """Settings of LA-MCTS; by default the thesis's for test functions, lunar lander and rover.
 
     Attributes:
         solver: what searches inside the region.
-        c: C_p, in the unit of the reward.
-        form: of the bound; the thesis's C_p are for "algorithm".
-        leaf_size: theta.
+        c: C_p, the weight of exploration, in the unit of the reward.
+        form: of the bound (`search.bandit`); the thesis's values of C_p are for "algorithm".
+        leaf_size: theta, the most samples that a leaf holds without being split.
         kernel: of the support vector machines.
-        scale_values: whether k-means sees standardised [x, f].
+        scale_values: whether k-means sees standardised [x, f]; by default as they are.
         num_init: trials of the Latin hypercube before the first tree.
-        round_init: random trials of the region with which TuRBO-1 starts in it.
+        round_init: random trials in the region with which a round of TuRBO-1 starts.
         round_most: a round of TuRBO-1 or CMA-ES ends after so many trials; 0 for no limit.
-        reuse: TuRBO-1's process and centre take all samples inside the region, those of earlier
-            rounds too, as printed, and a success has to be better than all of them; without, only
-            its own.
+        reuse: whether TuRBO-1 uses all samples inside the region, those of earlier rounds too, as
+            the thesis prints; a success is then a point better than all of them. Without, it uses
+            the round's own samples only.
         turbo: constants of TuRBO-1.
-        candidates: points that BO looks at.
-        fit_steps: Adam steps of BO's fits.
+        candidates: points among which Bayesian optimisation chooses.
+        fit_steps: Adam steps of each fit in Bayesian optimisation.
     """
 
     solver: Solver = "turbo"

@@ -1,10 +1,9 @@
-"""LA-MCTS over vectors of choices: the tree sees them one-hot.
+"""LA-MCTS over vectors of choices, such as architectures.
 
-A region is sampled by rejection; of a small space, all its points are looked at instead.
-
-The same learned tree as `search.lamcts`, for architectures. A point that was asked for is not asked
-for again, while there are others. TuRBO's trust region and CMA-ES want coordinates with an order,
-so the solvers here are uniform points of the region and expected improvement over them.
+It learns the same tree as `search.lamcts`, from one-hot vectors. TuRBO and CMA-ES need coordinates
+with an order, so the solvers here are uniform points of the region, or those of largest expected
+improvement among them. A region is sampled by rejection; in a small space all its points are listed
+instead. A point that was asked for is not asked for again while there are others.
 
 Source: Wang 2022, chapter 5, which runs it on boxes; the encoding is LaNAS's (section 4.3).
 """

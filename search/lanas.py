@@ -1,11 +1,11 @@
 """LaNAS: Monte-Carlo tree search whose actions are learned linear splits of the space.
 
-Every `select_every` samples a full binary tree is learned from all of them (`linear_tree`); then
-each trial descends it by upper confidence bounds to a leaf, and samples there, in the intersection
-of the half-spaces on the path. Nothing is simulated and no node is expanded: the tree is learned,
-not grown.
+Every `select_every` samples a full binary tree is learned from all of them (`linear_tree`). Each
+trial descends it by upper confidence bounds to a leaf and draws a point there, in the intersection
+of the half-spaces on its path. The tree is learned, not grown: nothing is simulated and no node is
+expanded.
 
-One-shot evaluation is an objective like any other: what a supernet says of a masked architecture.
+One-shot evaluation needs nothing of its own: the objective asks a supernet about an architecture.
 
 Source: Wang 2022, chapter 4 (equations 4.1 to 4.3, algorithm 4).
 """
@@ -75,19 +75,20 @@ def searcher(
     Args:
         space: what to search.
         height: levels of the tree: height 5 has 31 nodes, 16 of them leaves.
-        c: exploration, in the unit of the reward: 0.1 of its largest value.
-        form: of the bound; the thesis's advice on `c` is for "algorithm".
+        c: weight of exploration, in the unit of the reward. The thesis advises 0.1 of the largest
+            reward; on NAS-Bench-201 no c was clearly better than 0.
+        form: of the bound (`search.bandit`); the thesis's advice on `c` is for "algorithm".
         num_init: random trials before the first tree.
-        select_every: values between one tree and the next, #select.
-        sampling: "rejection" draws uniform points until one lies in the region, and turns to
-            "hit_and_run", a random walk inside from a sample of the region, where none of 20,000
-            does (a space of no more choices than that is listed instead). On choices the walk
-            changes one of them at a time.
-        surrogate: with it a trial is the one of largest expected improvement among `candidates`
-            points of the region (pi_bayes); without, a random one (pi_random).
+        select_every: new values from one tree to the next (the thesis's #select).
+        sampling: "rejection" draws uniform points until one lies in the region. If none of 20,000
+            does, it continues with "hit_and_run", a random walk inside the region from one of its
+            samples; on choices the walk changes one at a time. A space of at most 20,000 choices is
+            listed instead.
+        surrogate: with it a trial is the point of largest expected improvement among `candidates`
+            points of the region (pi_bayes); without, a random point (pi_random).
         candidates: see `surrogate`.
-        unique: choices that were asked for already are not asked for again; where a region has
-            nothing else, its parent's is taken. Once all points are known they come again.
+        unique: whether known choices are not asked for again. Where a region has no new points, its
+            parent's is taken. Once all points of the space are known, they come again.
         hidden_units: of a perceptron that splits each node (figure 4.6b); 0 for a linear function.
             On choices only: the walk in a box needs linear constraints.
         encode: `[n, dim]` points as `[n, hot]` vectors to split; one-hot for choices, the unit cube

@@ -1,9 +1,9 @@
-"""LaNAS on a table of all points, compiled, and vmapped over seeds.
+"""LaNAS on a table of all points, compiled, many seeds at once.
 
-The same search as `lanas.searcher` with `pi_random`, for a space so small that each point's reward
-is known: sampling in a region is then exact, a uniform draw from the rows of the table that lie in
-it and were not asked for. It draws other random numbers than the ask/tell form, so the two agree in
-distribution, and row by row with the slow NumPy oracle in the tests.
+The same search as `lanas.searcher` with `pi_random`, for a space so small that every point's reward
+is in a table. Sampling in a region is exact then: a uniform draw from the rows that lie in it and
+were not asked for. Its random numbers are others than those of `lanas.searcher`, so the two agree
+in distribution; row by row it agrees with the slow NumPy oracle of the tests.
 
 Source: Wang 2022, chapter 4; the benchmark protocol of its section 4.3.
 """
@@ -62,7 +62,7 @@ class Listed(NamedTuple):
 def searcher(
     space: Choices, values: Float[np.ndarray, " row"], *, budget: int, settings: Settings
 ) -> Searcher:
-    """The search by `search` with the form of any other; outcomes are known to it, and ignored.
+    """The compiled search as a searcher. It knows the rewards and ignores what it is told.
 
     Args:
         space: whose points the rows are, in the order of `space.every()`.

@@ -1,9 +1,9 @@
 """The tree of LaNAS: every inner node splits its region by a learned linear function.
 
 Nodes are numbered as in a heap: node j has the children 2j + 1 (left, "good") and 2j + 2 (right,
-"bad"). A tree of height h has h levels and 2^h - 1 nodes. A node whose samples would all go one way
-is not split: it is a leaf above the lowest level. For figure 4.6(b) a node's function can be a
-perceptron with one hidden layer instead.
+"bad"). A tree of height h has h levels and 2^h - 1 nodes. A node whose samples would all go to one
+side is not split and is a leaf above the lowest level. For figure 4.6(b) a node's function can be a
+perceptron with one hidden layer.
 
 Source: Wang 2022, section 4.2, equations 4.1 and 4.2.
 """

@@ -3,17 +3,17 @@
     problem = Problem(root, actions, step, terminal)
     searcher = mcts.searcher(problem, c=0.1)       # ask and tell, `search.interface`
 
-One iteration selects actions by upper confidence bounds until an action whose child is not in the
-tree yet, adds the child, and plays uniformly random actions from it to a terminal state, which is
-what gets evaluated. Equal states are one node, however they were reached.
+One iteration selects actions by upper confidence bounds until it takes an action whose child is not
+in the tree yet. It adds the child and plays uniformly random actions from there to a terminal
+state, which is evaluated. Equal states are one node, however they were reached.
 
-The state of a search is a record, not a sum: which actions each iteration took from which nodes,
-which evaluation it waits for, what was predicted of it, and the outcomes. The statistics N and Q
-are computed from the record, added up in the order of the iterations, so that they are the same
-bits whether outcomes came one by one, in another order, or from a journal (`statistics`).
+The state of a search is a record: which actions each iteration took from which nodes, which
+evaluation it waits for, what was predicted for it, and the outcomes. The statistics N and Q are
+computed from the record, added up in the order of the iterations (`statistics`). So they are the
+same to the last bit whether outcomes came one by one, in another order, or from a journal.
 
-Source: Wang 2022, chapter 3 (equations 3.1 to 3.5), with algorithm 3 of its section 3.4 read as its
-text says.
+Source: Wang 2022, chapter 3 (equations 3.1 to 3.5). Where algorithm 3 of section 3.4 differs from
+that section's text, the text holds.
 """
 
 from __future__ import annotations
@@ -129,9 +129,9 @@ def statistics(tree: Tree, unknown: Unknown = "visit") -> Statistics:
 
     Args:
         tree: of a search.
-        unknown: what an iteration without a reward counts as, open or failed: a visit without a
-            reward, or, "loss", a visit with the least reward that there is (a virtual loss; a
-            visit without a reward while there is none).
+        unknown: how an iteration without a reward counts, open or failed: "visit", a visit without
+            a reward; "loss", a visit with the least reward so far (a virtual loss), or as "visit"
+            while there is no reward.
     """
     reward = rewards(tree)
     if unknown == "loss" and not np.isnan(reward).all():
@@ -194,18 +194,18 @@ def searcher(
     unique: bool = True,
     repeats: int = 100,
 ) -> Searcher:
-    """UCT with ask and tell; its state is a `Tree`.
+    """UCT as a searcher; its state is a `Tree`.
 
     Args:
         problem: what to search.
         c: weight of exploration, in the unit of the rewards. The thesis sets 0.5 for accuracies in
             [0, 1], which explores much.
         form: which of the thesis's bounds (`search.bandit`).
-        unknown: what trials without a value, open or failed, count as (`statistics`).
-        unique: a state that was evaluated, or is open, is not asked for again: the iteration takes
-            its value, and another one follows. Without, every iteration is a trial.
-        repeats: after so many iterations in one ask that found nothing new, the state is asked for
-            again all the same, as when the whole space is known.
+        unknown: how trials without a value, open or failed, count (`statistics`).
+        unique: whether a state that was evaluated or is open is not asked for again: the iteration
+            takes its value, and another iteration follows. Without, every iteration is a trial.
+        repeats: after so many iterations of one `ask` that found nothing new, a known state is
+            asked for again, as when the whole space is known.
 
     Raises:
         ValueError: a setting out of range, or no problem.

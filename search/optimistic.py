@@ -1,4 +1,4 @@
-"""Optimisers that split a box by a fixed rule: DOO, SOO and VOO, which LA-MCTS is compared to.
+"""DOO, SOO and VOO: optimisers that split a box by a fixed rule, to compare LA-MCTS with.
 
 Source: Munos, "Optimistic optimization of a deterministic function without the knowledge of its
 smoothness", 2011 (DOO, SOO); Kim et al., "Monte Carlo tree search in continuous spaces using
@@ -104,10 +104,10 @@ def _soo(cells: _Cells) -> Iterator[Unit]:
 def doo(box: Box, *, slope: float = 1.0) -> Searcher:
     """Deterministic optimistic optimisation: splits the cell with the highest upper bound.
 
-    A cell's bound is the value at its middle plus `slope` times the range of the values so far
-    times its diameter, where the cube's is 1. Munos takes the reward's smoothness as known; by the
-    range the bound does not depend on the reward's unit. Cells are cut in three, axis after axis.
-    The trials follow one another: see `baselines.one_at_a_time`.
+    A cell's bound is the value at its middle, plus `slope` times the range of the values so far
+    times the cell's diameter (1 for the whole cube). Munos takes the reward's smoothness as known;
+    with the range in its place the bound does not depend on the reward's unit. Cells are cut in
+    three, axis after axis. One trial follows the other: see `baselines.one_at_a_time`.
 
     Args:
         box: what to search.

@@ -105,9 +105,9 @@ def build(
         values: rewards, finite.
         leaf_size: theta.
         kernel: of the machines; gamma is 1 / (dim var(x)).
-        scale_values: k-means sees rewards divided by their standard deviation in the node, and
-            coordinates likewise; without, both as they are. The thesis clusters in the box's own
-            units; in the cube, clusters follow f more, the more so the wider the box.
+        scale_values: whether k-means sees rewards and coordinates divided by their standard
+            deviations in the node; without, both as they are. The thesis clusters in the box's own
+            units; in the unit cube clusters follow f more, the more so the wider the box is.
         seed: of k-means.
 
     Raises:

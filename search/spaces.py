@@ -1,7 +1,7 @@
-"""Spaces to search: a box of real numbers, and tables of discrete choices.
+"""Spaces to search: a box of real numbers, and vectors of discrete choices.
 
 A space has `dim` and four functions: `sample`, `contains`, and `to_unit` and `from_unit`, which map
-its points to the unit cube, where surrogates live, and back.
+its points to the unit cube and back.
 """
 
 from __future__ import annotations

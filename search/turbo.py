@@ -1,8 +1,8 @@
 """TuRBO-1: Bayesian optimisation in one trust region that grows and shrinks with success.
 
-The pieces serve both the searcher `searcher` (a restart whenever the region has collapsed) and
-LA-MCTS, which restarts it in the part of the space that its tree selects. Points are in the unit
-cube here, rewards are maximised.
+The functions serve `searcher`, which starts again whenever the region has collapsed, and LA-MCTS,
+which starts it again in the part of the space that its tree selects. Points are in the unit cube,
+rewards are maximised.
 
 Source: Wang 2022, section 5.2; Eriksson et al., "Scalable global optimization via local Bayesian
 optimization", 2019, for the constants, which are the defaults here.
