@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import collections
 import multiprocessing
+import pickle
 import signal
 import time
 from collections.abc import Callable
@@ -31,6 +32,10 @@ from search.interface import Measured, Outcome, Point, Report, Trial, attempt
 Objective = Callable[[Point, int], float | Measured]
 _READY = "ready"
 POLL_S = 0.05  # how long a collect that must not wait still looks
+
+
+class PoolError(RuntimeError):
+    """Processes cannot evaluate an objective: it cannot be sent to them, or they end at once."""
 
 
 class Evaluator(Protocol):
@@ -99,7 +104,13 @@ class _Worker:
         context = multiprocessing.get_context("spawn")  # a process with jax in it must not fork
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, objective), daemon=True)
-        self.process.start()
+        try:
+            self.process.start()
+        except (AttributeError, TypeError, pickle.PicklingError) as error:
+            raise PoolError(
+                "objective: expected a function of a module that other processes can import, or a "
+                f"functools.partial of one; got {objective!r} ({error})"
+            ) from error
         theirs.close()  # so that its death closes the pipe
         self.ready = False
         self.trial: Trial | None = None
@@ -157,7 +168,7 @@ class Pool:
         """What has ended since the last call; waits up to `wait_s` seconds for something.
 
         Raises:
-            RuntimeError: processes die before they have come as far as the objective.
+            PoolError: processes die before they have come as far as the objective.
         """
         until, reports = time.monotonic() + max(wait_s, POLL_S), list[Report]()
         while not reports and (self._queue or any(worker.trial for worker in self._workers)):
@@ -212,7 +223,7 @@ class Pool:
         if not worker.ready:
             self._failed_starts += 1
             if self._failed_starts > 2 + len(self._workers):
-                raise RuntimeError(
+                raise PoolError(
                     "workers end before they evaluate: can the objective be imported in a process "
                     f"of its own? (exit code {worker.process.exitcode})"
                 )
@@ -252,6 +263,7 @@ def pool(
 
     Raises:
         ValueError: a number out of range.
+        PoolError: the objective does not pickle.
     """
     check(workers, timeout_s, retries)
     return Pool(objective, workers=workers, timeout_s=timeout_s, retries=retries)

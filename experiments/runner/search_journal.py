@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.runner.checks import plain
+from experiments.runner.checks import UserError, plain
 from experiments.runner.metrics import Journal as JsonLines
 from experiments.runner.workdir import CORRUPT, WorkdirError, replace_text
 from search.interface import Outcome, Report, Searcher, Trial
@@ -63,7 +63,10 @@ class Journal(JsonLines):
         known = None if math.isnan(value) else value
         record = {"kind": "outcome", "id": number, "value": known, "status": status}
         record["note"] = report.note
-        self.write(record if report.more is None else record | {"more": plain(report.more)})
+        try:
+            self.write(record if report.more is None else record | {"more": plain(report.more)})
+        except TypeError as error:
+            raise UserError(f"trial {number}: Measured: more: {error}") from error
 
     def told(self, ids: Sequence[int]) -> None:
         self.write({"kind": "tell", "ids": list(ids)})

@@ -22,7 +22,7 @@ from experiments.runner.metrics import Progress
 from experiments.runner.one_thread import one_thread
 from experiments.runner.search_journal import JOURNAL, Journal, JournalError, Replayed
 from experiments.runner.workdir import METRICS, TIMING, WorkdirError, claim, write_config
-from search.evaluate import Evaluator, InProcess
+from search.evaluate import Evaluator, InProcess, PoolError
 from search.interface import ObjectiveError, Report, Trial, check_asked, check_working, told_of
 
 PATIENCE_S = 0.5  # how long a signal may wait for an evaluation elsewhere
@@ -282,6 +282,8 @@ def _search(
                     reports[report.outcome.id] = report
                     told.heard(trials[report.outcome.id], report)
                 journal.sync()
+    except PoolError as error:
+        raise UserError(f"evaluate.kind: {error}") from error
     finally:
         journal.close()
     return Searched(seed, state, trials, reports, order, overhead)

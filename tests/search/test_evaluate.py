@@ -71,6 +71,11 @@ def test_numbers_out_of_range_are_refused(arguments, words):
             make(hazards.sphere, **arguments)
 
 
+def test_an_objective_that_does_not_pickle_is_refused_by_a_pool():
+    with pytest.raises(evaluate.PoolError, match="objective: expected a function of a module"):
+        evaluate.pool(lambda point, seed: 0.0)
+
+
 def test_without_ray_it_is_named(monkeypatch):
     def absent(name):
         raise ImportError(name)

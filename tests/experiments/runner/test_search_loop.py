@@ -17,6 +17,7 @@ from experiments.runner import search_journal, search_loop
 from experiments.runner.metrics import read
 from experiments.runner.search_journal import JOURNAL, JournalError
 from experiments.runner.workdir import WorkdirError
+from search.interface import Measured
 from tests.contract import check_config
 from tests.experiments.runner import search_toy
 
@@ -202,6 +203,22 @@ def test_a_search_whose_first_trials_all_fail_stops_and_goes_on_once_mended(
     assert run.main(words) == 0
     (best,) = json.loads((tmp_path / "run" / "results.json").read_text())["best"]
     assert best["trial"] >= 10
+
+
+@pytest.mark.parametrize(
+    ("objective", "pool", "words"),
+    [
+        (lambda *_: 1.0, True, "error: evaluate.kind: objective: expected a function of a module"),
+        (lambda *_: Measured(1.0, {"a": {1}}), False, "error: trial 0: Measured: more: expected"),
+    ],
+)
+def test_an_objective_that_the_runner_cannot_use_is_named(
+    tmp_path, capsys, monkeypatch, objective, pool, words
+):
+    monkeypatch.setattr(search_toy, "objective", objective)
+    flags = ["--quiet", f"--config.pool={pool}", f"--workdir={tmp_path / 'run'}"]
+    assert run.main([f"--config={TOY}", *flags]) == 2
+    assert capsys.readouterr().err.startswith(words)
 
 
 def test_a_finished_search_in_which_all_failed_is_no_result(tmp_path, monkeypatch, capsys):
