@@ -1,6 +1,6 @@
-"""REINFORCE with any policy and baseline; with a critic it is the seed's Algorithm 1.
+"""REINFORCE with any policy and baseline; with a critic it is the thesis's Algorithm 1.
 
-Source: Pham 2021, ch. 2, section 2.4. The seed's asynchronous workers are replaced by synchronous
+Source: Pham 2021, ch. 2, section 2.4. The thesis's asynchronous workers are replaced by synchronous
 data parallelism: the batch is sharded over devices and the gradient is the mean over all of it.
 """
 
@@ -54,10 +54,10 @@ def seed_optimizer(
     """Adam with clipped gradients and a staircase of learning rates (section 2.5.1).
 
     Args:
-        learning_rate: 1e-3 for TSP20 and TSP50, 1e-4 for TSP100 in the seed.
+        learning_rate: 1e-3 for TSP20 and TSP50, 1e-4 for TSP100 in the thesis.
         decay_rate: factor of each decay.
         decay_steps: updates between two decays (a staircase).
-        decay_begin: updates at the initial rate before the first interval (0 in the seed).
+        decay_begin: updates at the initial rate before the first interval (0 in the thesis).
         max_grad_norm: bound on the gradient's L2 norm.
     """
     schedule = _staircase(
@@ -80,7 +80,7 @@ def muon_optimizer(
 
     Muon's updates have singular values near 1, scaled to the usual size of Adam's (a root mean
     square of 0.2). A pointer network learns in far fewer updates with it, which cost a few products
-    of its matrices more. It is not the seed's.
+    of its matrices more. It is not the thesis's.
 
     Args:
         learning_rate: of these matrices.
@@ -137,13 +137,13 @@ def actor_critic(
 
     Args:
         policy: proposes objects.
-        baseline: b(s); `nco.policy_gradient.critic` makes this the seed's algorithm.
+        baseline: b(s); `nco.policy_gradient.critic` makes this the thesis's algorithm.
         tx: optimiser of the policy, its gradient clipping included.
         init_params: `(key) -> params` of the policy.
         reward: `(inputs, actions) -> [samples, batch]`, maximised.
         example_inputs: a batch, or its shapes, from which a baseline may size itself.
-        num_samples: objects drawn for each input (1 in the seed).
-        entropy_weight: weight of the entropy bonus (0 in the seed).
+        num_samples: objects drawn for each input (1 in the thesis).
+        entropy_weight: weight of the entropy bonus (0 in the thesis).
         reward_bounds: rewards are clipped to this interval first; `None` leaves them.
     """
 

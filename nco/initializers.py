@@ -1,9 +1,10 @@
-"""How parameters start: the seed's one interval for all of them, or LeCun's for each.
+"""How parameters start: the thesis's one interval for all of them, or LeCun's for each.
 
-With the seed's U[-0.08, 0.08] (Pham 2021, ch. 2, section 2.5.1) the two coordinates of a city reach
-the attention so weakly that tanh is linear there; the softmax then hardly depends on the query, and
-training stays for a thousand updates or more at tours that are sorted along one direction. LeCun's
-scale keeps the variance of every layer's input and leaves that plateau within some hundred updates.
+With the thesis's U[-0.08, 0.08] (Pham 2021, ch. 2, section 2.5.1) the two coordinates of a city
+reach the attention so weakly that tanh is linear there. The softmax then hardly depends on the
+query, and training stays for a thousand updates or more at tours that are sorted along one
+direction. LeCun's scale keeps the variance of every layer's input and leaves that plateau within
+some hundred updates.
 """
 
 from __future__ import annotations

@@ -64,8 +64,8 @@ def fold(
     Args:
         params: from `init`.
         embed: the embedding's matrix; `None` where the inputs are the cell's own.
-        forget_bias: added to the forget gate, as TensorFlow's cell of the seed's time did by
-            default; the seed does not mention it.
+        forget_bias: added to the forget gate, as TensorFlow's cell of the thesis's time did by
+            default; the thesis does not mention it.
         center: subtracted from every feature.
         spread: what is left of a feature is divided by it.
     """

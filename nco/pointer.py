@@ -3,7 +3,7 @@
 Shapes: `batch` instances of `items` items, `samples` solutions an instance, `hidden` units.
 
 Source: Pham 2021, ch. 2, sections 2.3.1, 2.7.1 and 2.7.2 (eqs. 2.8-2.16).
-Decisions where the seed is silent:
+Decisions where the thesis is silent:
 
 - The decoder starts from the encoder's last state; the embedding has no bias; the LSTM's biases
   are drawn from the same interval as every other parameter, and its forget gate has the offset 1
@@ -15,7 +15,9 @@ Decisions where the seed is silent:
   pointing only; masking comes after clipping, since C tanh(-inf) = -C would leave visited items
   reachable.
 - The output of the glimpse is the query of the pointing; it is not fed back into the decoder's
-  state.
+  state. So with a glimpse the pointing sees a mixture of the open items in place of that state.
+  Without one (`glimpses=0`) the state itself is the query, and the shipped networks of tours
+  learned in fewer updates, which cost less.
 """
 
 from __future__ import annotations
@@ -282,9 +284,10 @@ def policy(
         glimpses: see `point`.
         clip: see `point`.
         forget_bias: see `nco.lstm.fold`.
-        center: subtracted from every feature that the network reads; 0 in the seed.
-        spread: what is left of a feature is divided by it; 1 in the seed. Features that are uniform
-            in [0, 1] get mean 0 and variance 1, which LeCun's start expects, by 0.5 and 0.2887.
+        center: subtracted from every feature that the network reads; 0 in the thesis.
+        spread: what is left of a feature is divided by it; 1 in the thesis. Features that are
+            uniform in [0, 1] get mean 0 and variance 1, which LeCun's start expects, by 0.5 and
+            0.2887.
         perturbation: decodes greedily under Gaussian noise of this deviation, in nats, on the
             log-probabilities (section 2.4.1, after Cho 2016) instead of sampling.
     """

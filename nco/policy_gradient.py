@@ -152,13 +152,13 @@ def moving_average(decay: float = 0.99) -> Baseline:
     """Exponential moving average of the batch's mean reward (Algorithm 2, line 15).
 
     The printed line averages an undefined b_i; the average here follows the mean of the rewards,
-    which is what the text describes. Its first value, which the seed leaves open, is chosen so
+    which is what the text describes. Its first value, which the thesis leaves open, is chosen so
     that the estimator is unbiased from the first step: each sample's first baseline is the mean of
     the *other* samples of the first batch (zero if there is no other), and the average then starts
     at that batch's mean.
 
     Args:
-        decay: alpha; 0.99 in the seed's Active Search.
+        decay: alpha; 0.99 in the thesis's Active Search.
     """
 
     def init(key: Array, params: PyTree, inputs: PyTree) -> PyTree:

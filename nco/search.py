@@ -66,7 +66,7 @@ def greedy_ensemble(
     params: PyTree,
     inputs: Float[Array, "batch items features"],
 ) -> Solutions:
-    """The best of several models' greedy solutions of each instance (greedy@16 of the seed).
+    """The best of several models' greedy solutions of each instance (greedy@16 of the thesis).
 
     Args:
         policy: the architecture that the models share.
@@ -98,7 +98,7 @@ def best_of_samples(
         key: PRNG key; consumed.
         inputs: the instances.
         num_samples: solutions an instance, a multiple of `chunk`.
-        temperature: T of eq. 2.15 (T* in the seed: 2.0, 2.2 and 1.5 for TSP20, 50 and 100).
+        temperature: T of eq. 2.15 (T* in the thesis: 2.0, 2.2 and 1.5 for TSP20, 50 and 100).
         chunk: solutions an instance that are in memory at once.
 
     Returns:
@@ -186,7 +186,7 @@ def active_search(
         instance: the instance.
         num_candidates: K, solutions considered in all; the number of steps is ceil(K / batch).
         batch: B.
-        learning_rate: of Adam; a hundredth of training's in the seed when the parameters are
+        learning_rate: of Adam; a hundredth of training's in the thesis when the parameters are
             trained.
         decay: alpha of the baseline.
         decay_rate: factor of each decay of the learning rate.

@@ -10,9 +10,8 @@ compare gaps. ratios: figure 2.3. temperature: T* of sampling, by grid search on
 instances. budget: quality and seconds by solutions considered. sizes: instances of other sizes
 than in training. tsplib: the files in runs/tsplib.
 
-Some cells are of networks that are not shipped: `tsp20-demo-*` of four of `nco/tsp:20,demo` with
-seeds 0 to 3, in runs/e0 to runs/e3; `tsp20-paper-*` of `nco/tsp:20,paper` after 2,000 updates, in
-runs/paper20; `tsp20-supervised-*` of `nco/supervised:20,cpu`, in runs/sup20.
+Some cells are of networks that are not shipped, in runs/e0 to e3, runs/paper20 and runs/sup20;
+`results/nco/page.toml` has the commands that train them.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
     python -m experiments.report --fill mpl/ssl --only uda --config.num_seeds=2 --config.steps=500
     python -m experiments.report runs/a runs/b    # a report on runs, in runs/report/report.md
     python -m experiments.report runs/a --record nco/demo   # their result rows, into results/
-    python -m experiments.report --tables         # the tables of every README.md, from results/
+    python -m experiments.report --tables         # the pages of results/, every README's tables
     python -m experiments.report --tables --check # only tell whether they are up to date
 
 A table is filled by runs of `experiments.run`: each has its folder below `--runs`, is made once,
@@ -23,7 +23,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.report import curves, figures, sweep
+from experiments.report import curves, figures, page, sweep
 from experiments.report import markdown as markdown_tables
 from experiments.report import rows as result_rows
 from experiments.report import table as results_table
@@ -69,7 +69,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         "with --fill, into its own",
     )
     add("--title", help="with --record: the table's title, where it is new")
-    add("--tables", action="store_true", help="write the tables of README files")
+    add("--tables", action="store_true", help="write pages of results and the READMEs' tables")
     add("--check", action="store_true", help="with --tables: write nothing")
     add("--no_figures", action="store_true", help="tables only: no matplotlib")
     add = parser.add_argument_group("filling a table by runs").add_argument
@@ -131,8 +131,8 @@ def fill(options: argparse.Namespace) -> int:
 
 
 def tables(root: Path, *, check: bool = False) -> int:
-    """Write the tables of all READMEs under `root`, or tell which are not up to date."""
-    changed = markdown_tables.update(root, write=not check)
+    """Write the pages of results and the tables of all READMEs, or tell which are stale."""
+    changed = page.update(root, write=not check) + markdown_tables.update(root, write=not check)
     for path in changed:
         print(f"{'stale' if check else 'written'}: {path.relative_to(root)}")
     if check and changed:

@@ -2,16 +2,18 @@
 
 In a README, a table stands between two comments and is never edited by hand:
 
-    <!-- table: nco/tsp name tour_length gap_percent n -->
+    <!-- table: nco/tsp only=tsp20-greedy,tsp20-or_* name tour_length gap_percent n -->
     ...
     <!-- /table -->
 
+`only=` chooses names by patterns, in their order; without it all rows of the table are shown.
 After the table's name come its columns: fields of a row (`name metric value n reference ...`), or
 metrics, which then make one line a name; a metric's own field is called `gap_percent.n`. A number
 over one instance, which has no interval, says so where no column does. `python -m
 experiments.report --tables` writes them anew from `experiments/results/nco/tsp.json`.
 """
 
+import fnmatch
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +24,7 @@ from experiments.report import table as results_table
 from experiments.report.rows import FIELDS, Row, TableError
 from experiments.runner.workdir import replace_text
 
+_ONLY = "only="
 DEFAULT_COLUMNS = ("name", "metric", "value", "n", "reference", "source")
 _HEADINGS = {"name": "", "value": "value (95% interval)", "commit": "commit", "n": "n"}
 _NUMERIC = ("value", "low", "high", "n", "reference", "seconds")
@@ -50,6 +53,7 @@ def format_number(value: float, low: float | None = None, high: float | None = N
     low = value if low is None else low
     high = value if high is None else high
     half = max(value - low, high - value)
+    half = 0.0 if half < 1e-12 * abs(value) else half  # the rounding of a sum
     power = _power(max(abs(value), half))
     if power:
         scale = 10.0**power
@@ -110,13 +114,23 @@ def markdown(rows: Sequence[Row], columns: Sequence[str] = ()) -> str:
         lines = [_line_of_name(rows, name, chosen) for name in _in_order(rows)]
     else:
         lines = [
-            [(_valued(row, c, chosen) if c == "value" else _cell(row, c)) for c in chosen]
+            [(_valued(row, c, chosen) if c == "value" else cell(row, c)) for c in chosen]
             for row in rows
         ]
     fields = [column.rpartition(".")[2] for column in chosen]
     headings = [_HEADINGS.get(field, field.replace("_", " ")) for field in fields]
     rule = ["---:" if field in _NUMERIC or field not in FIELDS else "---" for field in fields]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (headings, rule, *lines))
+    return _piped((headings, rule, *lines))
+
+
+def grid(headings: Sequence[str], lines: Sequence[Sequence[str]], *, text: int) -> str:
+    """A markdown table of cells, the first `text` columns words and the others numbers."""
+    rule = ["---" if place < text else "---:" for place in range(len(headings))]
+    return _piped((headings, rule, *lines))
+
+
+def _piped(lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def best_points(found: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -152,7 +166,7 @@ def _line_of_name(rows: Sequence[Row], name: str, columns: Sequence[str]) -> lis
             row = own.get(metric)
             cells.append("" if row is None else _valued(row, field or "value", columns))
             continue
-        found = {_cell(row, column) for row in shown}
+        found = {cell(row, column) for row in shown}
         if len(found) > 1:
             raise TableError(f"columns: {column} differs between the metrics of {name!r}")
         cells.append(found.pop() if found else _escape(name) if column == "name" else "")
@@ -161,14 +175,15 @@ def _line_of_name(rows: Sequence[Row], name: str, columns: Sequence[str]) -> lis
 
 def _valued(row: Row, column: str, columns: Sequence[str]) -> str:
     """A metric's cell; a value that is no mean of several tells so, unless a column has n."""
-    text = _cell(row, column)
+    text = cell(row, column)
     if column == "n" and row["unit"] == "instance":
         return text.split()[0]
     counted = {"n", f"{row['metric']}.n"} & set(columns)
     return f"{text} (n = 1)" if column == "value" and row["n"] == 1 and not counted else text
 
 
-def _cell(row: Row, column: str) -> str:
+def cell(row: Row, column: str) -> str:
+    """A field of a row as a cell of a table shows it."""
     value = row[column]
     if value is None:
         return ""
@@ -216,10 +231,25 @@ def render(text: str, results: Path = results_table.RESULTS) -> str:
         if not path.exists():
             known = sorted(str(found.relative_to(results)) for found in results.glob("*/*.json"))
             raise TableError(f"table {name!r}: expected one of {', '.join(known)}")
-        table = markdown(results_table.read_table(path).rows, columns)
+        rows = results_table.read_table(path).rows
+        for word in [word for word in columns if word.startswith(_ONLY)]:
+            columns.remove(word)
+            rows = _only(rows, word.removeprefix(_ONLY).split(","))
+        table = markdown(rows, columns)
         return f"{match['open']}\n{table}\n{match['close']}"
 
     return _BLOCK.sub(replace, text)
+
+
+def _only(rows: Sequence[Row], patterns: Sequence[str]) -> list[Row]:
+    """The rows whose names fit, in the order of the patterns."""
+    chosen: dict[tuple[str, str], Row] = {}
+    for pattern in patterns:
+        fitting = [row for row in rows if fnmatch.fnmatch(row["name"], pattern)]
+        if not fitting:
+            raise TableError(f"{_ONLY}{pattern}: expected a pattern of some names; it fits none")
+        chosen |= {(row["name"], row["metric"]): row for row in fitting}
+    return list(chosen.values())
 
 
 def readmes(root: Path) -> Iterator[Path]:

@@ -77,8 +77,7 @@ def write_table(path: str | Path, title: str, rows: Sequence[Row], *, whole: boo
     dropped = {row["name"] for row in new} if whole else set()
     kept = [row for row in old if row["name"] not in dropped]
     merged = {(row["name"], row["metric"]): row for row in (*kept, *new)}
-    ordered = [merged[key] for key in sorted(merged, key=_natural)]
-    content = [{field: row[field] for field in FIELDS} for row in ordered]
+    content = [{field: row[field] for field in FIELDS} for row in in_order([*merged.values()])]
     text = json.dumps({"title": title, "rows": content}, indent=2, ensure_ascii=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_text(path, text + "\n")
@@ -92,11 +91,12 @@ def _check_unique(rows: Sequence[Row]) -> None:
         raise TableError(f"(name, metric): expected each once; got {twice[0]} more than once")
 
 
-def _natural(key: tuple[str, str]) -> list[list[tuple[int, str]]]:
-    """Sorts "TSP20" before "TSP100"."""
+def natural(text: str) -> list[tuple[float, str]]:
+    """Sorts "TSP20" before "TSP100", and "T1.25" before "T1.5"."""
+    pieces = re.split(r"(\d+(?:\.\d+)?)", text)
+    return [(float(piece), "") if piece[:1].isdigit() else (-1.0, piece) for piece in pieces]
 
-    def parts(text: str) -> list[tuple[int, str]]:
-        pieces = re.split(r"(\d+)", text)
-        return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in pieces]
 
-    return [parts(text) for text in key]
+def in_order(rows: Sequence[Row]) -> list[Row]:
+    """Rows by name, then metric, numbers inside them by size."""
+    return sorted(rows, key=lambda row: (natural(row["name"]), natural(row["metric"])))

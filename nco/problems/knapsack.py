@@ -42,8 +42,8 @@ def problem(capacity: float, *, stop_rule: bool = False) -> Problem:
 
     Args:
         capacity: W.
-        stop_rule: the seed's rule instead: any item may be pointed at, and the knapsack is complete
-            once the total weight exceeds W; the item that made it so is left out.
+        stop_rule: the thesis's rule instead: any item may be pointed at, and the knapsack is
+            complete once the total weight exceeds W; the item that made it so is left out.
 
     Raises:
         ValueError: the capacity is negative or not finite.

@@ -35,9 +35,7 @@ def test_every_recorded_table_is_as_agreed():
         table = results_table.read_table(path)
         assert path == results_table.table_path(f"{path.parent.name}/{path.stem}")
         assert table.rows, path
-        assert table.rows == sorted(
-            table.rows, key=lambda row: results_table._natural((row["name"], row["metric"]))
-        )
+        assert table.rows == results_table.in_order(table.rows)
 
 
 def test_every_table_in_a_readme_is_what_the_results_say():
@@ -302,3 +300,17 @@ def test_a_readme_that_cannot_be_filled_is_named(text, message, checkout):
     with pytest.raises(TableError, match=rf"README\.md: .*({message})"):
         markdown_tables.update(checkout)
     assert (checkout / "README.md").read_text() == text
+
+
+def test_rows_are_chosen_by_patterns_in_their_order(tmp_path):
+    rows = [make("greedy"), make("sample8"), make("sample128"), make("exact")]
+    results_table.write_table(tmp_path / "nco" / "tsp.json", "TSP", rows)
+    text = "<!-- table: nco/tsp only=sample*,greedy name -->\n<!-- /table -->\n"
+    lines = markdown_tables.render(text, tmp_path).splitlines()[3:-1]
+    assert lines == ["| sample8 |", "| sample128 |", "| greedy |"]
+    with pytest.raises(TableError, match=r"only=gredy: expected a pattern of some names"):
+        markdown_tables.render(text.replace("greedy", "gredy"), tmp_path)
+
+
+def test_the_rounding_of_a_sum_is_no_interval():
+    assert format_number(0.97, 0.97 - 3e-16, 0.97 + 3e-16) == "0.97"
