@@ -56,7 +56,7 @@ SOLVERS = {
 }
 FROM_SCRATCH_RATE = 1e-3  # learning rate of an untrained network: the thesis's, in training
 _BOLDER = (
-    "above 1 is bolder (the T* recorded for the model, or its finish.temperature; with more cities "
+    "above 1 is bolder (the model's T*, or its run's finish.temperature; with more cities "
     "than in training, at most 1)"
 )
 _RATE = (
@@ -209,9 +209,9 @@ def _settle(flags: argparse.Namespace, cities: int) -> None:
     """Fills in the options that depend on the model."""
     known = decoding.Settings(learning_rate=FROM_SCRATCH_RATE)
     if flags.model != decoding.RANDOM:
-        config = pretrained.load(flags.model).config
-        known = decoding.settings(flags.model, config, cities)
-        trained = config.get("cities", cities)
+        loaded = pretrained.load(flags.model)
+        known = decoding.settings(loaded.config, loaded.meta, cities)
+        trained = loaded.config.get("cities", cities)
         if cities >= 2 * trained:
             _note(
                 f"{flags.model} was trained on {trained} cities; on {cities} its tours are "

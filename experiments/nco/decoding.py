@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.nco.problems import of_experiment
-from experiments.report.table import read_table, table_path
 from experiments.runner import pretrained
 from nco import many, pointer
 from nco.many import Found, Model, Progress
@@ -33,26 +32,22 @@ class Settings(NamedTuple):
     learning_rate: float = 1e-5
 
 
-def settings(name: str, config: dict[str, Any], items: int) -> Settings:
-    """What is known of a model, for instances of a size.
+def settings(config: dict[str, Any], meta: dict[str, Any], items: int) -> Settings:
+    """What a model's own file says, for instances of a size.
 
-    The temperature is the T* that the table nco/temperature has of this very model, else the one
-    that its run ended with (`finish.temperature`). With more items than in training it is at most
-    1: T* was not sought there, and networks are unsure enough by themselves. The rate is the run's
-    `finish.search_rate`: in the thesis, a hundredth of training's.
+    The temperature is the model's T* (`temperature` of its `meta`, the best of the grid in the
+    table nco/temperature), else the one that its run ended with (`finish.temperature`). With more
+    items than in training it is at most 1: T* was not sought there, and networks are unsure enough
+    by themselves. The rate is the run's `finish.search_rate`: in the thesis, a hundredth of
+    training's.
 
     Args:
-        name: as it was loaded.
-        config: of its run.
+        config: of the loaded model.
+        meta: of the loaded model.
         items: of the instances.
     """
     finish, found = config.get("finish", {}), Settings()
-    temperature = finish.get("temperature", found.temperature)
-    path = table_path("nco/temperature")
-    for row in read_table(path).rows if path.exists() else ():
-        words = row["config"].replace("model ", "models=").split()
-        if row["metric"] == "temperature" and f"models={name}" in words:
-            temperature = row["value"]
+    temperature = meta.get("temperature", finish.get("temperature", found.temperature))
     if items > config.get("cities", config.get("num_items", items)):
         temperature = min(temperature, 1.0)
     return Settings(temperature, finish.get("search_rate", found.learning_rate))

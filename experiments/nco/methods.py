@@ -61,10 +61,10 @@ class Method(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """A model, ready to search with: its name, its run's config, the items it was trained on."""
+    """A model, ready to search with: what its file says, and the items it was trained on."""
 
-    name: str
     config: dict[str, Any]
+    meta: dict[str, Any]
     items: int
     model: Model
 
@@ -96,7 +96,7 @@ def trained(config: ConfigDict) -> list[Trained]:
                     raise ConfigError(key, f"{value}, as in training", config[key])
         if config.get("scratch"):
             model = decoding.untrained(model, known["model"])
-        found.append(Trained(name, known, items, model))
+        found.append(Trained(known, loaded.meta, items, model))
     if not found:
         raise ConfigError("models", "at least one", ())
     return found
@@ -129,7 +129,7 @@ def _greedy(config: ConfigDict, one: Trained, inputs: np.ndarray, seed: int) -> 
 def _sample(config: ConfigDict, one: Trained, inputs: np.ndarray, seed: int) -> Found:
     from experiments.nco import decoding
 
-    best = decoding.settings(one.name, one.config, inputs.shape[1]).temperature
+    best = decoding.settings(one.config, one.meta, inputs.shape[1]).temperature
     return decoding.best_of_samples(
         one.model,
         inputs,
@@ -142,7 +142,7 @@ def _sample(config: ConfigDict, one: Trained, inputs: np.ndarray, seed: int) -> 
 def _active(config: ConfigDict, one: Trained, inputs: np.ndarray, seed: int) -> Found:
     from experiments.nco import decoding
 
-    rate = decoding.settings(one.name, one.config, inputs.shape[1]).learning_rate
+    rate = decoding.settings(one.config, one.meta, inputs.shape[1]).learning_rate
     rate *= 100 if config.scratch else 1  # training's first rate, in the thesis
     return decoding.active_search(
         one.model,

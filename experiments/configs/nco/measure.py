@@ -15,7 +15,7 @@ or_tools, or_tools_simulated_annealing, or_tools_tabu_search, or_tools_guided_lo
 `time_limit`), proven (CP-SAT); for knapsacks dynamic_programming, skip_greedy, stop_greedy.
 
 `models` are shipped names, runs' folders or .npz files. A temperature or rate that is not given is
-the model's own: its T* in results/nco/temperature.json, its run's `finish`. The journal gets an
+the model's own: its T* in the .json beside its parameters, its run's `finish`. The journal gets an
 entry after every `part` instances (0: as many as a device searches at once).
 
 Presets: `cpu`; `paper`, the thesis's 1,280,000 samples and 10,000 updates, from scratch 100,000
