@@ -1,7 +1,7 @@
 """A group's page of results, `experiments/results/GROUP/README.md`: every row that is recorded.
 
-`python -m experiments.report --tables` writes it from the files beside it: `TABLE.json` has the rows,
-`page.toml` says what they compare and what is to be said of them, in the order of the page.
+`python -m experiments.report --tables` writes it from the files beside it. `TABLE.json` has the
+rows; `page.toml` says what they compare, what is to be said of them, and in which order.
 """
 
 from __future__ import annotations
