@@ -44,40 +44,25 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[tuple[str,
     """Splits a command line into flags and the overrides of the config, `--config.x.y=value`."""
     parser = Parser("experiments.run", __doc__, "Try --help, or --list for the configs.")
     add = parser.add_argument
-    add(
-        "--config",
-        metavar="NAME[:ARG]",
-        help="a name from --list or a path to a .py; ARG is size[,preset]",
-    )
+    words = "a name from --list or a path to a .py; ARG is size[,preset]"
+    add("--config", metavar="NAME[:ARG]", help=words)
     add("--workdir", metavar="DIR", type=Path, help="the run's folder: made, or resumed from")
-    add(
-        "--config.KEY",
-        metavar="VALUE",
-        help="replaces one value of the config; --dry_run shows the keys",
-    )
+    words = "replaces one value of the config; --dry_run shows the keys"
+    add("--config.KEY", metavar="VALUE", help=words)
     add("--list", action="store_true", help="show every config with one line each")
-    add(
-        "--dry_run",
-        action="store_true",
-        help="show config, shapes, parameters, FLOPs; write nothing",
-    )
+    words = "show config, shapes, parameters, FLOPs; write nothing"
+    add("--dry_run", action="store_true", help=words)
     add("--profile", action="store_true", help="write a trace of a few dispatches to DIR/profile")
     add("--quiet", action="store_true", help="a line per evaluation instead of a progress bar")
     add("--devices", metavar="N", type=int, help="use N local devices (default: all)")
-    add(
-        "--cpu_devices",
-        metavar="N",
-        type=int,
-        help="without an accelerator: make the CPU N devices that share each batch (default: 1); "
-        "with one a core, small networks train faster",
-    )
-    hosts = parser.add_argument_group("several hosts (or set JAX_COORDINATOR_ADDRESS and the like)")
-    hosts.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0")
-    hosts.add_argument("--process_id", metavar="I", type=int, help="this process's number, from 0")
-    hosts.add_argument(
-        "--num_processes", metavar="N", type=int, help="how many processes there are"
-    )
-
+    words = "without an accelerator: make the CPU N devices that share each batch (default: 1); "
+    words += "small networks train faster with one device a core"
+    add("--cpu_devices", metavar="N", type=int, help=words)
+    about = "several hosts (or set JAX_COORDINATOR_ADDRESS and the like)"
+    add = parser.add_argument_group(about).add_argument
+    add("--coordinator", metavar="HOST:PORT", help="address of process 0")
+    add("--process_id", metavar="I", type=int, help="this process's number, from 0")
+    add("--num_processes", metavar="N", type=int, help="how many processes there are")
     overrides, rest = take_overrides(arguments, parser)
     flags, unknown = parser.parse_known_args(rest)
     if unknown:

@@ -62,22 +62,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("rooms", nargs="*", metavar="ROOM", help=f"of {', '.join(ROOMS)} (default: all)")
     add("--only", default=ANY, metavar="PATTERN", help="kernels whose name matches: 'tsp20-*'")
     add("--repeat", type=whole, default=7, metavar="N", help="rounds (default: %(default)s)")
-    add(
-        "--seconds",
-        type=float,
-        default=1.0,
-        metavar="S",
-        help="least time of a round, for each side (default: %(default)s)",
-    )
+    words = "least time of a round, for each side (default: %(default)s)"
+    add("--seconds", type=float, default=1.0, metavar="S", help=words)
     add("--cores", type=whole, metavar="N", help="use only N cores (Linux; default: all)")
-    add(
-        "--peers",
-        nargs="?",
-        type=Path,
-        const=ROOT / PEERS_PYTHON,
-        metavar="PYTHON",
-        help=f"run peers with this Python (default: {PEERS_PYTHON} of the checkout)",
-    )
+    words = f"run peers with this Python (default: {PEERS_PYTHON} of the checkout)"
+    add("--peers", nargs="?", type=Path, const=ROOT / PEERS_PYTHON, metavar="PYTHON", help=words)
     add("--peer-compile", action="store_true", help="torch.compile the peer: minutes of waiting")
     add("--json", type=Path, metavar="OUT", help="write result rows; others in the file stay")
     add("--list", action="store_true", help="show the kernels' names and stop")

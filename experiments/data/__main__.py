@@ -31,10 +31,8 @@ def main(words: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.data",
-        description="Datasets of the experiments. Without an action: list them.",
-    )
+    about = "Datasets of the experiments. Without an action: list them."
+    parser = argparse.ArgumentParser(prog="python -m experiments.data", description=about)
     root_help = "folder of the datasets (default: $NCOLAB_DATA, else ~/.cache/ncolab/data)"
     # SUPPRESS: an action's own --root must not overwrite one given before the action.
     parser.add_argument("--root", type=Path, default=None, help=root_help)
@@ -46,13 +44,8 @@ def _parser() -> argparse.ArgumentParser:
         action.add_argument("--root", type=Path, default=argparse.SUPPRESS, help=root_help)
     for action in (show, fetch):
         action.add_argument("name", metavar="NAME", help="a dataset's name, as listed")
-    fetch.add_argument(
-        "--from",
-        dest="given",
-        type=Path,
-        metavar="FOLDER",
-        help="your own folder with the official files, instead of the listed source",
-    )
+    words = "your own folder with the official files, instead of the listed source"
+    fetch.add_argument("--from", dest="given", type=Path, metavar="FOLDER", help=words)
     return parser
 
 

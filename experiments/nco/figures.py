@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from experiments.nco.measure import reached
 from experiments.nco.problems import of_task, public_instances
 from experiments.nco.tours import Panel, caption, draw_panels
-from experiments.report.figures import DASHES, PALETTE, STYLE, pyplot
+from experiments.report.figures import STYLE, line, pyplot
 from experiments.report.rows import Row
 from experiments.report.sweep import Workdirs
 
@@ -24,10 +23,6 @@ def ratios(name: str, workdirs: Workdirs) -> np.ndarray | None:
         return None
     ratio = reached(workdirs[name]).values / reached(workdirs[best]).values
     return ratio ** -of_task(task).sign
-
-
-def _style(place: int) -> dict[str, Any]:
-    return {"color": PALETTE[place % len(PALETTE)], "linestyle": DASHES[place % len(DASHES)]}
 
 
 def draw_ratios(rows: Sequence[Row], workdirs: Workdirs, folder: Path) -> list[Path]:
@@ -46,7 +41,7 @@ def draw_ratios(rows: Sequence[Row], workdirs: Workdirs, folder: Path) -> list[P
         for axis, (task, lines) in zip(axes.flat, panels.items(), strict=True):
             for place, (method, ratio) in enumerate(lines.items()):
                 across = np.linspace(0, 100, len(ratio))
-                axis.plot(across, ratio, label=method, **_style(place))
+                axis.plot(across, ratio, label=method, **line(place))
             axis.set_title(f"{task}, {max(map(len, lines.values()))} instances")
             axis.set_xlabel("instances, sorted (%)")
             axis.set_ylabel("ratio to the optimum")
@@ -90,7 +85,7 @@ def draw_budget(rows: Sequence[Row], workdirs: Workdirs, folder: Path) -> list[P
         figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True)
         for place, (label, points) in enumerate(sorted(lines.items())):
             points.sort(key=lambda point: point[0])
-            style = _style(place)
+            style = line(place)
             counts = f" ({points[-1][1]['n']} instances)"
             gaps = [[row[key] for _, row, _ in points] for key in ("low", "value", "high")]
             across = ([k for k, _, _ in points], [s["value"] for _, _, s in points])

@@ -54,20 +54,15 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def parse(words: Sequence[str]) -> argparse.Namespace:
+def parse(given: Sequence[str]) -> argparse.Namespace:
     """Reads the command line."""
     parser = Parser("experiments.report", __doc__)
     add = parser.add_argument
     add("workdirs", metavar="WORKDIR", nargs="*", type=Path, help="a run's folder")
     add("--out", metavar="DIR", type=Path, help="default: `report` beside or inside the runs")
-    add(
-        "--record",
-        metavar="GROUP/TABLE",
-        nargs="?",
-        const="",
-        help="put the runs' result rows into a table of results/, in place of those they repeat; "
-        "with --fill, into its own",
-    )
+    words = "put the runs' result rows into a table of results/, in place of those they repeat; "
+    words += "with --fill, into its own"
+    add("--record", metavar="GROUP/TABLE", nargs="?", const="", help=words)
     add("--title", help="with --record: the table's title, where it is new")
     add("--tables", action="store_true", help="write pages of results and the READMEs' tables")
     add("--check", action="store_true", help="with --tables: write nothing")
@@ -79,7 +74,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     add("--runs", type=Path, metavar="DIR", help="where the runs' folders are (runs/GROUP)")
     add("--list", action="store_true", help="show the cells and what is there; run nothing")
     add("--config.KEY", metavar="VALUE", help="replaces a value in every cell that has the key")
-    overrides, rest = take_overrides(words, parser)
+    overrides, rest = take_overrides(given, parser)
     options = parser.parse_args(rest)
     options.overrides = overrides
     wanted = [bool(options.workdirs), options.tables, options.fill is not None]
@@ -239,40 +234,38 @@ def _sections(groups: Sequence[Group], pictures: dict[str, Path], target: Path) 
 
 
 def _runs_table(groups: Sequence[Group], target: Path) -> str:
-    lines = ["| config | folder | seeds | steps | training time | items/s |", _rule("llrrrr")]
+    lines = []
     for group in groups:
         for run in group.runs:
             seconds, items = curves.speed(run)
             seeds = sorted({record["seed"] for record in run.records})
             done = max(record["step"] for record in run.records)
             total = run.config.get("steps", done)
-            cells = [
+            cells = (
                 group.label,
                 f"`{os.path.relpath(run.folder, target)}`",
                 ", ".join(map(str, seeds)),
                 f"{done:,}" if done == total else f"{done:,} of {total:,}",
                 _duration(seconds) if seconds else "",
                 f"{items:,.4g}" if 0 < items < 1000 else f"{items:,.0f}" if items else "",
-            ]
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+            )
+            lines.append(cells)
+    headings = ("config", "folder", "seeds", "steps", "training time", "items/s")
+    return markdown_tables.grid(headings, lines, ("---", "---"))
 
 
 def _last_table(groups: Sequence[Group], metrics: Sequence[str]) -> str:
     headings = ["config", "step", "seeds", *(figures.words(metric) for metric in metrics)]
-    lines = [f"| {' | '.join(headings)} |", _rule("lrr" + "r" * len(metrics))]
+    lines = []
     for group in groups:
         found = [curves.curve(group, "eval", metric) for metric in metrics]
         there = [curve for curve in found if curve is not None]
         if not there:
             continue
-        cells = [group.label, f"{there[0].step[-1]:,}", str(there[0].seeds)]
-        for curve in found:
-            numbers = curve.last[:3] if curve is not None else None
-            cells.append(markdown_tables.format_number(*numbers) if numbers else "")
-        lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", "Mean over seeds ± half of its 95% interval (Student's t)."]
-    return "\n".join(lines)
+        last = [markdown_tables.format_number(*c.last[:3]) if c else "" for c in found]
+        lines.append([group.label, f"{there[0].step[-1]:,}", str(there[0].seeds), *last])
+    note = "Mean over seeds ± half of its 95% interval (Student's t)."
+    return f"{markdown_tables.grid(headings, lines)}\n\n{note}"
 
 
 def _results_table(runs: Sequence[Run]) -> str:
@@ -281,10 +274,6 @@ def _results_table(runs: Sequence[Run]) -> str:
         where = f" ({run.folder.name})" if len(runs) > 1 else ""
         rows += [result_rows.from_run({**row, "name": f"{row['name']}{where}"}) for row in run.rows]
     return markdown_tables.markdown(rows)
-
-
-def _rule(alignment: str) -> str:
-    return f"| {' | '.join('---:' if side == 'r' else '---' for side in alignment)} |"
 
 
 def _duration(seconds: float) -> str:

@@ -61,6 +61,11 @@ def pyplot() -> Any:
     return plt
 
 
+def line(place: int) -> dict[str, Any]:
+    """Colour and dashes of a figure's line, by its place."""
+    return {"color": PALETTE[place % len(PALETTE)], "linestyle": DASHES[place % len(DASHES)]}
+
+
 def words(metric: str) -> str:
     """A metric's name as a label: "gap_percent" -> "gap (%)"."""
     stem, _, end = metric.rpartition("_")
@@ -111,10 +116,7 @@ def learning_curves(
     """
     plt = pyplot()
     labels = list(dict.fromkeys(label for each in panels.values() for label in each))
-    style = {
-        label: {"color": PALETTE[place % len(PALETTE)], "linestyle": DASHES[place % len(DASHES)]}
-        for place, label in enumerate(labels)
-    }
+    style = {label: line(place) for place, label in enumerate(labels)}
     columns = min(columns, len(panels))
     lines = math.ceil(len(panels) / columns)
     with plt.rc_context(STYLE):

@@ -120,17 +120,15 @@ def markdown(rows: Sequence[Row], columns: Sequence[str] = ()) -> str:
     fields = [column.rpartition(".")[2] for column in chosen]
     headings = [_HEADINGS.get(field, field.replace("_", " ")) for field in fields]
     rule = ["---:" if field in _NUMERIC or field not in FIELDS else "---" for field in fields]
-    return _piped((headings, rule, *lines))
+    return grid(headings, lines, rule)
 
 
-def grid(headings: Sequence[str], lines: Sequence[Sequence[str]], *, text: int) -> str:
-    """A markdown table of cells, the first `text` columns words and the others numbers."""
-    rule = ["---" if place < text else "---:" for place in range(len(headings))]
-    return _piped((headings, rule, *lines))
-
-
-def _piped(lines: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+def grid(
+    headings: Sequence[str], lines: Sequence[Sequence[str]], rule: Sequence[str] = ("---",)
+) -> str:
+    """A markdown table of cells; the columns that the rule leaves out are of numbers."""
+    rule = [*rule, *["---:"] * (len(headings) - len(rule))]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (headings, rule, *lines))
 
 
 def best_points(found: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -243,13 +241,13 @@ def render(text: str, results: Path = results_table.RESULTS) -> str:
 
 def _only(rows: Sequence[Row], patterns: Sequence[str]) -> list[Row]:
     """The rows whose names fit, in the order of the patterns."""
-    chosen: dict[tuple[str, str], Row] = {}
+    chosen: list[Row] = []
     for pattern in patterns:
         fitting = [row for row in rows if fnmatch.fnmatch(row["name"], pattern)]
         if not fitting:
             raise TableError(f"{_ONLY}{pattern}: expected a pattern of some names; it fits none")
-        chosen |= {(row["name"], row["metric"]): row for row in fitting}
-    return list(chosen.values())
+        chosen += [row for row in fitting if row not in chosen]
+    return chosen
 
 
 def readmes(root: Path) -> Iterator[Path]:

@@ -21,12 +21,11 @@ from experiments.runner.workdir import replace_text
 
 INTRO = """# Results: {group}
 
-Every row that is recorded, made by `python -m experiments.report --tables` from the files in this
-folder: do not edit it. A value has its 95% interval, over n seeds or instances; a range in brackets
-is over rounds. An arrow says which way is better (↓ less, ↑ more), and the best value of each
-comparison is **bold**: the best mean, which need not be told apart from the next. A `.json` file
-has each row's name, command, config, seeds, machine and commit. After a table's command, `--list`
-shows its cells and `--only CELL` makes one."""
+Every recorded row; `python -m experiments.report --tables` writes this from the files beside it. A
+value has its 95% interval, over n seeds or instances; a range in brackets is over rounds. An arrow
+says which way is better, and **bold** is the best mean of a comparison, which need not be told
+apart from the next. A `.json` file has each row's name, command, config, seeds, machine and commit.
+After a table's command, `--list` shows its cells and `--only CELL` makes one."""
 
 
 class Page(NamedTuple):
@@ -46,15 +45,11 @@ class Line(NamedTuple):
     group: str
     name: str
     short: str
-    rows: Mapping[str, Row]
+    rows: dict[str, Row]
 
 
 def update(root: Path, *, write: bool = True) -> list[Path]:
-    """Bring the pages of a checkout up to date; returns those that were not.
-
-    Args:
-      root: the checkout.
-      write: False only looks.
+    """Bring the pages of a checkout up to date, or only look; returns those that were not.
 
     Raises:
       TableError: a file is not as agreed, or a picture is of no table.
@@ -115,16 +110,14 @@ def tables(rows: Sequence[Row], page: Page) -> Iterator[str]:
 
 def _lines(rows: Sequence[Row], page: Page) -> list[Line]:
     """A line a name, in the order of tables, groups and names."""
-    found: dict[str, dict[str, Row]] = {}
+    lines: dict[str, Line] = {}
     for row in rows:
-        found.setdefault(row["name"], {})[row["metric"]] = row
-    lines = []
-    for name, own in found.items():
-        match = re.fullmatch(page.by, name)
+        match = re.fullmatch(page.by, row["name"])
         parts = match.groupdict() if match else {}
         table, group, short = (parts.get(part) or "" for part in ("table", "group", "line"))
-        lines.append(Line(table, group, name, short, own))
-    return sorted(lines, key=lambda line: [natural(part) for part in line[:3]])
+        line = lines.setdefault(row["name"], Line(table, group, row["name"], short, {}))
+        line.rows[row["metric"]] = row
+    return sorted(lines.values(), key=lambda line: [natural(part) for part in line[:3]])
 
 
 def _table(lines: Sequence[Line], page: Page) -> str:
@@ -142,12 +135,11 @@ def _table(lines: Sequence[Line], page: Page) -> str:
     if alike:
         columns.append(("n", [cell(next(iter(line.rows.values())), "n") for line in lines]))
     if several:
-        firsts = [g if not i or groups[i - 1] != g else "" for i, g in enumerate(groups)]
-        columns.insert(0, ("", firsts))
+        columns.insert(0, ("", [g * (groups[:i][-1:] != [g]) for i, g in enumerate(groups)]))
     elif len(metrics) > len(lines):
-        return grid(["", *names], [[heading, *cells] for heading, cells in columns[1:]], text=1)
+        return grid(["", *names], [[heading, *cells] for heading, cells in columns[1:]])
     headings, cells = zip(*columns, strict=True)
-    return grid(headings, [*zip(*cells, strict=True)], text=1 + several)
+    return grid(headings, [*zip(*cells, strict=True)], ["---"] * (1 + several))
 
 
 def _metrics(lines: Sequence[Line], page: Page) -> list[str]:
@@ -189,9 +181,8 @@ def _best(metric: str, lines: Sequence[Line], page: Page, way: str) -> set[int]:
         is_bound = any(fnmatch.fnmatch(line.name, pattern) for pattern in page.bounds)
         if metric in line.rows and not is_bound:
             compared.setdefault(line.group, {})[place] = line.rows[metric]["value"]
-    best = set[int]()
+    best, extreme = set[int](), min if way == "least" else max
     for values in compared.values():
-        extreme = (min if way == "least" else max)(values.values())
-        places = {place for place, value in values.items() if value == extreme}
+        places = {i for i, value in values.items() if value == extreme(values.values())}
         best |= places if 2 * len(places) <= len(values) else set()
     return best
