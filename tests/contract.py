@@ -23,7 +23,7 @@ from experiments.runner.dry_run import describe
 from experiments.runner.experiment import Search
 from experiments.runner.programs import Programs, make_mesh
 from experiments.runner.schedule import check_phases
-from experiments.runner.structure import leaf_names
+from parallel.trees import leaf_names
 
 PyTree = Any
 

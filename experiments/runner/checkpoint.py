@@ -22,8 +22,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from experiments.runner.structure import leaf_names
 from experiments.runner.workdir import CHECKPOINTS, CORRUPT, saved_steps
+from parallel.trees import leaf_names
 
 PyTree = Any
 Manifest = dict[str, Any]

@@ -13,7 +13,7 @@ from experiments.runner.checks import flatten
 from experiments.runner.experiment import Experiment, Search
 from experiments.runner.programs import Programs, make_mesh
 from experiments.runner.schedule import check_phases
-from experiments.runner.structure import batch_rows, count, leaf_names
+from parallel.trees import batch_rows, count, leaf_names
 
 PyTree = Any
 _LONGEST = 200  # lines of a table

@@ -24,7 +24,7 @@ from experiments.runner import feed
 from experiments.runner.checkpoint import Checkpoints
 from experiments.runner.checks import ConfigError
 from experiments.runner.distributed import Vote, is_first, on_first
-from experiments.runner.experiment import Experiment, Finished
+from experiments.runner.experiment import Experiment, Finished, Phase
 from experiments.runner.metrics import NullWriter, Progress, Writer
 from experiments.runner.nonfinite import NonFiniteError, name_bad_update
 from experiments.runner.profiler import Profiler
@@ -35,8 +35,8 @@ from experiments.runner.programs import (
     make_mesh,
 )
 from experiments.runner.schedule import Dispatch, check_phases, dispatches, is_due, position_at
-from experiments.runner.structure import batch_rows, check_entered
 from experiments.runner.workdir import claim, write_config
+from parallel.trees import batch_rows, check_same_state
 
 PyTree = Any
 
@@ -174,9 +174,20 @@ def enter(programs: Programs, dispatch: Dispatch, state: PyTree) -> PyTree:
     if phase.enter is None:
         return state
     after = programs.stack([phase.enter(one) for one in programs.seeds(state)])
-    check_entered(phase, state, after, dispatch.start)
+    _check_entered(phase, state, after, dispatch.start)
     # Copied: one array in two leaves could not be donated.
     return jax.tree.map(jax.numpy.copy, after)
+
+
+def _check_entered(phase: Phase, before: PyTree, after: PyTree, step: int) -> None:
+    """Checks that `enter` kept the state's leaves, shapes and dtypes, its step and its key."""
+    where = f"phase {phase.name!r}: enter"
+    check_same_state(where, before, after)
+    if not np.all(np.asarray(after.step) == step):
+        raise ValueError(f"{where}: state.step: expected {step} as before, got {after.step}")
+    old, new = (np.asarray(jax.random.key_data(state.key)) for state in (before, after))
+    if not np.array_equal(old, new):
+        raise ValueError(f"{where}: state.key: expected the same key as before")
 
 
 def _loop(

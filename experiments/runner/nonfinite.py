@@ -15,7 +15,7 @@ import numpy as np
 
 from experiments.runner.programs import Programs
 from experiments.runner.schedule import Dispatch
-from experiments.runner.structure import leaf_names
+from parallel import trees
 
 PyTree = Any
 
@@ -53,41 +53,29 @@ def name_bad_update(
     struct = programs.abstract_batch(dispatch.phase, seed)
     copy = jax.tree.map(jnp.copy, state)
     end, _ = programs.run(dispatch.phase, copy, batches, dispatch.length)
-    names = leaf_names(state)
+    names = trees.leaf_names(state)
     walked, metrics, bad, bad_batch = programs.run_debug(
         dispatch.phase, state, batches, dispatch.length
     )
-    found: list[tuple[int, int, str]] = []  # update, order within it, name
+    seeds = [f" (seed {seed + i})" for i in range(programs.num_seeds)]
+    seeds = seeds if programs.num_seeds > 1 else [""]
 
-    def collect(flags: Any, order: int, label: str) -> None:
-        flags = np.asarray(flags).reshape(programs.num_seeds, dispatch.length)
-        for index, row in enumerate(flags):
-            if row.any():
-                which = f" (seed {seed + index})" if programs.num_seeds > 1 else ""
-                found.append((int(row.argmax()), order, f"{label}{which}"))
+    def named(label: str, flags: Any) -> dict[str, np.ndarray]:
+        rows = np.asarray(flags).reshape(programs.num_seeds, dispatch.length)
+        return {f"{label}{which}": row for which, row in zip(seeds, rows, strict=True)}
 
-    for index, name in enumerate(leaf_names(struct)):
-        collect(np.asarray(bad_batch)[..., index], 0, f"batch.{name}")
+    flags: dict[str, np.ndarray] = {}
+    for index, name in sorted(enumerate(trees.leaf_names(struct)), key=lambda pair: pair[1]):
+        flags |= named(f"batch.{name}", np.asarray(bad_batch)[..., index])
     for name, values in sorted(metrics.items()):
-        collect(~np.isfinite(np.asarray(values)), 1, f"metric {name}")
-    for index, name in enumerate(names):
-        collect(np.asarray(bad)[..., index], 2, f"state.{name}")
-
-    exact = _same_bits(end, walked)
-    note = "" if exact else "\nThe replay differed in rounding from the run: the step may be off."
-    if not found:
+        flags |= named(f"metric {name}", ~np.isfinite(np.asarray(values)))
+    for index, name in sorted(enumerate(names), key=lambda pair: pair[1]):
+        flags |= named(f"state.{name}", np.asarray(bad)[..., index])
+    found = trees.first_set(flags)
+    if found is None:
         return NonFiniteError(
             dispatch.stop, ["nothing in the replay"], phase.name, "\nThe run is not deterministic."
         )
-    first = min(found)[0]
-    bad_names = [name for update, _, name in sorted(found) if update == first]
-    return NonFiniteError(dispatch.start + first + 1, bad_names, phase.name, note)
-
-
-def _same_bits(one: PyTree, other: PyTree) -> bool:
-    def bits(leaf: Any) -> bytes:
-        is_key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        return np.asarray(jax.random.key_data(leaf) if is_key else leaf).tobytes()
-
-    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
-    return all(bits(left) == bits(right) for left, right in pairs)
+    exact = trees.same_bits(end, walked)
+    note = "" if exact else "\nThe replay differed in rounding from the run: the step may be off."
+    return NonFiniteError(dispatch.start + found[0] + 1, found[1], phase.name, note)

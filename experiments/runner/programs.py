@@ -18,7 +18,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from experiments.runner.experiment import Experiment, Phase
-from experiments.runner.structure import check_same_state, gone_bad, not_finite, struct
+from parallel.trees import check_same_state, gone_bad, not_finite, struct
 
 PyTree = Any
 

@@ -11,7 +11,7 @@ from experiments.runner.checkpoint import restore_state, to_host
 from experiments.runner.checks import ConfigError
 from experiments.runner.distributed import pick_devices
 from experiments.runner.metrics import read
-from experiments.runner.structure import batch_rows
+from parallel.trees import batch_rows
 from tests.experiments.conftest import command
 from tests.experiments.runner import toy as glue
 

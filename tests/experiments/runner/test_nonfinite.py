@@ -8,7 +8,6 @@ from experiments.runner import loop
 from experiments.runner.checkpoint import to_host
 from experiments.runner.metrics import read
 from experiments.runner.nonfinite import NonFiniteError
-from experiments.runner.structure import gone_bad, not_finite
 from experiments.runner.workdir import saved_steps
 from tests.experiments.runner import toy as glue
 from tests.experiments.runner.short_runs import ONE, final, train
@@ -51,17 +50,6 @@ def test_the_replay_enters_phases_as_the_run_did(toy, tmp_path):
         loop.train(experiment._replace(phases=phases), config, tmp_path, devices=ONE)
     assert saved_steps(tmp_path) == [24]
     assert (caught.value.step, caught.value.names) == (35, ["metric loss"])
-
-
-def test_infinities_that_are_meant_to_be_there():
-    inf, nan, one = jnp.full((2,), jnp.inf), jnp.full((2,), jnp.nan), jnp.ones(2)
-    before = {"best": inf, "kept": one, "count": jnp.zeros(2, int), "low": one, "none": inf}
-    after = {"best": one, "kept": inf, "count": jnp.ones(2, int), "low": nan, "none": inf}
-    flags = dict(zip(sorted(before), gone_bad(before, after).tolist(), strict=True))
-    assert flags == {"best": False, "kept": True, "count": False, "low": True, "none": False}
-    flags = dict(zip(sorted(after), not_finite(after).tolist(), strict=True))
-    assert flags == {"best": False, "kept": True, "count": False, "low": True, "none": True}
-    assert not_finite({}).shape == (0,)
 
 
 def test_the_seed_that_went_bad_is_named(toy, tmp_path):

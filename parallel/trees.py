@@ -1,21 +1,28 @@
-"""What a tree of arrays is made of: names, shapes, dtypes, sizes; concrete and abstract alike."""
+"""Trees of arrays: their leaves' names, shapes, dtypes and sizes, and which are not finite.
+
+The trees may be abstract (`jax.eval_shape`) where nothing is said of values.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-from experiments.runner.experiment import Phase
+from jaxtyping import Array, Bool
 
 PyTree = Any
 
 
 def leaf_names(tree: PyTree) -> list[str]:
-    """Returns the dotted path of each leaf, in the order of `jax.tree.leaves`."""
+    """Returns the dotted path of each leaf, in the order of `jax.tree.leaves`.
+
+    >>> leaf_names({"layers": [1, 2], "bias": 3})
+    ['bias', 'layers.0', 'layers.1']
+    """
     paths = jax.tree_util.tree_flatten_with_path(tree)[0]
     return [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths]
 
@@ -32,26 +39,21 @@ def count(tree: PyTree) -> tuple[int, int]:
     return values, sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
 
 
-def check_entered(phase: Phase, before: PyTree, after: PyTree, step: int) -> None:
-    """Checks that `enter` kept the state's leaves, shapes and dtypes, its step and its key.
-
-    Raises:
-      ValueError: names the leaf that it did not.
-    """
-    where = f"phase {phase.name!r}: enter"
-    check_same_state(where, before, after)
-    if not np.all(np.asarray(after.step) == step):
-        raise ValueError(f"{where}: state.step: expected {step} as before, got {after.step}")
-    old, new = (np.asarray(jax.random.key_data(state.key)) for state in (before, after))
-    if not np.array_equal(old, new):
-        raise ValueError(f"{where}: state.key: expected the same key as before")
+def struct(leaf: Any) -> tuple[tuple[int, ...], str]:
+    """Returns the shape and the dtype's name of an array, concrete or abstract."""
+    return tuple(leaf.shape), str(leaf.dtype)
 
 
 def check_same_state(where: str, before: PyTree, after: PyTree) -> None:
     """Checks that a state kept its leaves, shapes and dtypes.
 
+    Args:
+        where: what made `after`, for the message.
+        before: the state, concrete or abstract.
+        after: what it became.
+
     Raises:
-      ValueError: starts with `where` and names the leaf that did not.
+        ValueError: starts with `where` and names the leaf that it did not keep.
     """
     old = dict(zip(leaf_names(before), jax.tree.leaves(before), strict=True))
     new = dict(zip(leaf_names(after), jax.tree.leaves(after), strict=True))
@@ -65,12 +67,22 @@ def check_same_state(where: str, before: PyTree, after: PyTree) -> None:
         raise ValueError(f"{where}: state: expected {wanted}, got {got}")
 
 
-def struct(leaf: Any) -> tuple[tuple[int, ...], str]:
-    """Returns the shape and the dtype's name of an array, concrete or abstract."""
-    return tuple(leaf.shape), str(leaf.dtype)
+def same_bits(one: PyTree, other: PyTree) -> bool:
+    """Whether two trees of arrays and typed keys hold the same bytes, leaf by leaf.
+
+    Raises:
+        ValueError: they have different numbers of leaves.
+    """
+
+    def bits(leaf: Any) -> bytes:
+        is_key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        return np.asarray(jax.random.key_data(leaf) if is_key else leaf).tobytes()
+
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return all(bits(left) == bits(right) for left, right in pairs)
 
 
-def not_finite(tree: PyTree) -> Any:
+def not_finite(tree: PyTree) -> Bool[Array, " leaf"]:
     """Returns bool [leaf]: whether a floating leaf holds a NaN or an infinity."""
     flags = [
         ~jnp.all(jnp.isfinite(leaf)) if _is_inexact(leaf) else jnp.asarray(False)
@@ -79,10 +91,14 @@ def not_finite(tree: PyTree) -> Any:
     return jnp.stack(flags) if flags else jnp.zeros((0,), bool)
 
 
-def gone_bad(before: PyTree, after: PyTree) -> Any:
+def gone_bad(before: PyTree, after: PyTree) -> Bool[Array, " leaf"]:
     """Returns bool [leaf]: whether a floating leaf went bad: has a NaN, or a first infinity.
 
     A leaf may hold infinities on purpose (best so far, before anything was seen).
+
+    Args:
+        before: with at least one leaf.
+        after: of the same structure.
     """
     flags = []
     for old, new in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
@@ -92,6 +108,26 @@ def gone_bad(before: PyTree, after: PyTree) -> Any:
         else:
             flags.append(jnp.asarray(False))
     return jnp.stack(flags)
+
+
+def first_set(flags: Mapping[str, Bool[np.ndarray, " length"]]) -> tuple[int, list[str]] | None:
+    """The first place at which any of several rows of flags is set, and which of them are.
+
+    Args:
+        flags: at least one, by name, all of one length.
+
+    Returns:
+        The place, from 0, and the names of the rows that are set there, in their order; `None`
+        where none is set.
+
+    >>> first_set({"a": np.array([False, False, True]), "b": np.array([False, True, True])})
+    (1, ['b'])
+    """
+    somewhere = np.any(list(flags.values()), axis=0)
+    if not somewhere.any():
+        return None
+    first = int(np.argmax(somewhere))
+    return first, [name for name, row in flags.items() if row[first]]
 
 
 def _is_inexact(leaf: Any) -> bool:
