@@ -1,6 +1,7 @@
-"""One network that learns by itself: supervised, UDA, FixMatch, Pseudo Labels, and the like.
+"""One network that learns without a teacher beside it: supervised, UDA, FixMatch, Pseudo Labels.
 
-They differ in their `mpl.objectives.Objective` and in what the batches hold; the learner is one.
+These methods differ in their `mpl.objectives.Objective` and in what the batches hold. The learner
+is the same.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ def views_of(
 ) -> tuple[dict[str, Array], PyTree]:
     """Logits of several views of a batch, in one pass through the network in training.
 
-    One pass means one batch for batch normalization too, which then sees labelled and unlabelled,
-    weakly and strongly augmented inputs together, as in the public code of UDA and FixMatch.
+    So batch normalization sees labelled and unlabelled, weakly and strongly augmented inputs in one
+    batch, as in the public code of UDA and FixMatch.
     """
     inputs = [batch[view] for view in views]
     logits, stats = network.apply(params, stats, jnp.concatenate(inputs), key=key, train=True)
@@ -78,8 +79,8 @@ def learner(
         network: what learns.
         objective: what from.
         tx: its optimiser.
-        average_decay: of the moving average of the parameters, which `evaluated` then returns: 0
-            for none. It is FixMatch's (0.999 there) and not the chapter's.
+        average_decay: of the moving average of the parameters, which `evaluated` then returns; 0
+            for none. FixMatch has 0.999; the thesis has no such average.
     """
 
     def init(key: Array) -> State:

@@ -67,8 +67,8 @@ def split(
             others: TinyImages for CIFAR-10 in section 5.7.14, for which every image that is not
             reserved may be labelled.
 
-    Images under `extra_images`, where there are any, are unlabelled ones besides, but with `same`
-    or `all_labels`. Those of SVHN make "about 603,000 examples" (section 5.3.2) of all that are not
+    Images under `extra_images` are added to the unlabelled ones, except with `same` or
+    `all_labels`. Those of SVHN make "about 603,000 examples" (section 5.3.2) of all that are not
     labelled, 603,388; without the 5,000 that section 5.7.4 sets aside, they would be 598,388. So
     with extra images, the reserved ones are unlabelled too.
 

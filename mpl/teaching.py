@@ -30,12 +30,12 @@ def teacher(
     Args:
         network: T.
         objective: its own losses, supervised or UDA; `None` for feedback alone.
-        view: of the unlabelled inputs that it labels. The thesis has one x_u; with UDA the weak
-            view is also the one whose prediction is the target, so it costs no pass of its own.
+        view: of the unlabelled inputs that it labels. The thesis has one x_u. UDA's target is the
+            prediction of the weak view, so with UDA this view costs no pass of its own.
         soft: propose whole distributions, for feedback "exact", instead of drawing a class.
-        likeliest: propose the class of the highest probability instead of drawing one. Then 5.10 is
-            no expectation any more: a teacher whose labels help grows surer of what it said, and
-            its boundary leaves the dense regions. TwoMoon shows it (`mpl.moons`).
+        likeliest: propose the class of the highest probability instead of drawing one. The teacher
+            then no longer follows the expectation of equation 5.10: where its labels help, it
+            becomes surer of the same labels. TwoMoon shows it (`mpl.moons`).
 
     Raises:
         ValueError: both `soft` and `likeliest`.
@@ -74,11 +74,11 @@ def student(network: Network, *, view: str = "strong", smoothing: float = 0.0) -
         view: of the unlabelled inputs that it sees. With "strong" it learns to give the teacher's
             label of the weak view to the strong one, as in UDA and FixMatch; the thesis, with one
             x_u, does not say. "weak" is what it prints.
-        smoothing: of the pseudo labels ("label smoothing", common to both in table 5.8); the
-            labelled loss that judges them has none.
+        smoothing: of the pseudo labels ("label smoothing" in table 5.8, for teacher and student).
+            The labelled loss that judges them is not smoothed.
 
-    The labelled loss is taken in training mode, whose averages of batch normalization are dropped:
-    the student never learns from labelled inputs, not even their averages.
+    The labelled loss is computed in training mode, and the averages of batch normalization that it
+    would move are dropped: the student never learns from labelled inputs.
 
     It records `student_accuracy`, how often it agrees with the labels it is given, which is its
     "training accuracy" in section 5.7.11.
@@ -101,9 +101,9 @@ def student(network: Network, *, view: str = "strong", smoothing: float = 0.0) -
 def reduced_teacher(network: Network, *, identity: float = 0.0, soft: bool = False) -> Teacher:
     """A small T' that calibrates a large teacher's distributions (section 5.7.14).
 
-    Its batches hold `targets`, the distributions that the large teacher gave once; the update needs
-    no large network. The perceptron's logits are added to the targets' logarithms, so that T'
-    starts near the identity: the thesis says that many of its actions are, and does not say how.
+    Its batches hold `targets`, the distributions that the large teacher gave once, so that the
+    update needs no large network. The perceptron's logits are added to the logarithms of the
+    targets: T' then starts near the identity, as the thesis asks without saying how.
 
     Args:
         network: the perceptron, from `[U, K]` to logits `[U, K]`.
