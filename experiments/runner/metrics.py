@@ -169,7 +169,7 @@ class Progress:
             from tqdm import tqdm
 
             # Without tqdm's rate and time left, which count compiling as work.
-            form = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
+            form = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
             look = {"bar_format": form, "dynamic_ncols": True, "desc": first}
             self._bar = tqdm(total=steps, initial=start, **look)
 

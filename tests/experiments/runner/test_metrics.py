@@ -205,7 +205,8 @@ def test_compiling_is_no_part_of_the_time_left(monkeypatch):
     progress.evaluated(20, "train", {}, {"error": 1.0}, seconds=30.0)
     assert "0:01:38 left" in progress._told()
     progress.close()
-    assert "compiling: " in screen.getvalue()
+    assert "compiling:   0%" in screen.getvalue()
+    assert "train:   2%" in screen.getvalue()
     assert "0:01:38 left" in screen.getvalue()
 
 
