@@ -52,7 +52,7 @@ def last_state(workdir: Path):
 def whole(launcher, tmp_path_factory) -> Path:
     """Five updates of actor and critic on one device."""
     workdir = tmp_path_factory.mktemp("whole") / "run"
-    assert launcher.run(command(workdir, **UPDATES), workdir.parent / "log") == 0
+    assert launcher.run(command(workdir, **UPDATES), workdir.parent / "log", devices(1)) == 0
     return workdir
 
 

@@ -12,6 +12,7 @@ from experiments.runner.checks import ConfigError
 from experiments.runner.distributed import pick_devices
 from experiments.runner.metrics import read
 from parallel.trees import batch_rows
+from tests.conftest import cheap_flags
 from tests.experiments.conftest import command
 from tests.experiments.runner import toy as glue
 
@@ -19,7 +20,8 @@ SETTINGS = {"steps": 10, "phase_steps": "5,5", "checkpoint_every": 10}
 
 
 def devices(count):
-    return {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}
+    flags = f"{cheap_flags()} --xla_force_host_platform_device_count={count}"
+    return {"XLA_FLAGS": flags}
 
 
 def last_state(toy, workdir, task, **settings):
@@ -44,7 +46,8 @@ def one_device(launcher, tmp_path_factory):
     for task in glue.TASKS:
         folders[task] = tmp_path_factory.mktemp("one") / task
         log = folders[task].parent / "log"
-        assert launcher.run(command(folders[task], task, **SETTINGS), log) == 0, log.read_text()
+        words = command(folders[task], task, **SETTINGS)
+        assert launcher.run(words, log, devices(1)) == 0, log.read_text()
     return folders
 
 
