@@ -43,7 +43,7 @@ class State:
     baseline: PyTree
 
 
-def seed_optimizer(
+def adam_optimizer(
     learning_rate: float = 1e-3,
     *,
     decay_rate: float = 0.96,
@@ -76,7 +76,7 @@ def muon_optimizer(
     matrices: tuple[str, ...] = ("w_h", "w_ref", "w_q"),
     others: float = 0.3,
 ) -> optax.GradientTransformation:
-    """`seed_optimizer` with Muon in place of Adam for some matrices (Jordan et al. 2024).
+    """`adam_optimizer` with Muon in place of Adam for some matrices (Jordan et al. 2024).
 
     Muon's updates have singular values near 1, scaled to the usual size of Adam's (a root mean
     square of 0.2). A pointer network learns in far fewer updates with it, which cost a few products
@@ -84,10 +84,10 @@ def muon_optimizer(
 
     Args:
         learning_rate: of these matrices.
-        decay_rate: as in `seed_optimizer`.
-        decay_steps: as in `seed_optimizer`.
-        decay_begin: as in `seed_optimizer`.
-        max_grad_norm: as in `seed_optimizer`.
+        decay_rate: as in `adam_optimizer`.
+        decay_steps: as in `adam_optimizer`.
+        decay_begin: as in `adam_optimizer`.
+        max_grad_norm: as in `adam_optimizer`.
         matrices: names of the parameters that Muon changes: those between hidden units. What reads
             two features through an embedding has a gradient of rank two, of which Muon would make
             an update of full rank, mostly noise.

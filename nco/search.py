@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from nco.actor_critic import seed_optimizer
+from nco.actor_critic import adam_optimizer
 from nco.policy_gradient import Policy, Sample, moving_average, reinforce_loss
 from nco.problems.problem import Problem, rewards
 
@@ -203,7 +203,7 @@ def active_search(
         )
     steps = math.ceil(num_candidates / batch)
     items = instance.shape[0]
-    tx = seed_optimizer(
+    tx = adam_optimizer(
         learning_rate,
         decay_rate=decay_rate,
         decay_steps=decay_steps,

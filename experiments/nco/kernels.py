@@ -38,7 +38,7 @@ def learner(cities: int, batch: int) -> Learner:
     return actor_critic.actor_critic(
         pointer.policy(tsp.problem),
         policy_gradient.moving_average(DECAY),
-        actor_critic.seed_optimizer(),
+        actor_critic.adam_optimizer(),
         init_params=lambda key: pointer.init(key, hidden=HIDDEN, embed=HIDDEN),
         reward=tsp.problem.reward,
         example_inputs=jax.ShapeDtypeStruct((batch, cities, 2), jnp.float32),

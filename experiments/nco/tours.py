@@ -78,7 +78,9 @@ def caption(length: float, unit: str = "", best: float | None = None) -> str:
 
 
 def draw_panels(path: str | Path, panels: Sequence[Panel], *, title: str = "") -> None:
-    """Draws panels side by side, up to four in a row, two if they are maps.
+    """Draws panels side by side, up to five in a row, two if they are maps.
+
+    Rows are filled as well as they can be: five panels are one row, six are two of three.
 
     Args:
         path: the file to write, ending in .png, .svg or .pdf; an older one is replaced.
@@ -97,8 +99,8 @@ def draw_panels(path: str | Path, panels: Sequence[Panel], *, title: str = "") -
         _check(panel)
     plt = pyplot()
     is_map = any(panel.labels for panel in panels)
-    columns = min(len(panels), 2 if is_map else 4)
-    rows = -(-len(panels) // columns)
+    rows = -(-len(panels) // (2 if is_map else 5))
+    columns = -(-len(panels) // rows)
     width = 8.0 if is_map else 3.6  # inches
     height = width * max(np.divide(*_reach(panel)[::-1]) for panel in panels) + 0.5
     differ = any(not _known(panel).all() for panel in panels)

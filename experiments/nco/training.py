@@ -29,7 +29,7 @@ from nco.policy_gradient import Baseline, Learner, Policy
 from nco.problems.problem import Problem
 
 BASELINES = ("critic", "moving_average", "multi_sample", "standardized", "greedy_rollout")
-OPTIMIZERS = {"adam": actor_critic.seed_optimizer, "muon": actor_critic.muon_optimizer}
+OPTIMIZERS = {"adam": actor_critic.adam_optimizer, "muon": actor_critic.muon_optimizer}
 _SHARED = ("multi_sample", "standardized")
 Solve = Callable[[np.ndarray, many.Progress], np.ndarray]  # of instances: solutions
 

@@ -23,11 +23,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from experiments.report import curves, figures, page, sweep
 from experiments.report import markdown as markdown_tables
 from experiments.report import rows as result_rows
 from experiments.report import table as results_table
-from experiments.report.curves import Group, ReportError, Run
+from experiments.report.curves import Curve, Group, ReportError, Run
 from experiments.runner.command import FAILED, Parser, command, take_overrides, whole
 from experiments.runner.workdir import replace_text
 
@@ -201,11 +203,15 @@ def _beside(folders: Sequence[Path]) -> Path:
 def _draw(groups: Sequence[Group], target: Path) -> dict[str, Path]:
     pictures = {}
     for kind, title in (("eval", "Evaluation"), ("train", "Training")):
-        panels = {}
+        panels: dict[str, dict[str, Curve]] = {}
         for metric in curves.metric_names(groups, kind):
             found = {group.label: curves.curve(group, kind, metric) for group in groups}
             lines = {label: curve for label, curve in found.items() if curve is not None}
-            if lines:
+            twin = next((name for name in panels if _same(panels[name], lines)), None)
+            if twin:
+                both = f"{twin} and {metric}"
+                panels = {both if name == twin else name: each for name, each in panels.items()}
+            elif lines:
                 panels[metric] = lines
         if panels:
             path = target / f"{kind}.png"
@@ -214,6 +220,14 @@ def _draw(groups: Sequence[Group], target: Path) -> dict[str, Path]:
             figures.learning_curves(path, panels, title=title, unit=unit)
             pictures[title] = path
     return pictures
+
+
+def _same(first: dict[str, Curve], second: dict[str, Curve]) -> bool:
+    """Whether two metrics are one curve: a shared baseline is the mean reward itself."""
+    return first.keys() == second.keys() and all(
+        np.array_equal(one.step, second[label].step) and np.allclose(one.mean, second[label].mean)
+        for label, one in first.items()
+    )
 
 
 def _sections(groups: Sequence[Group], pictures: dict[str, Path], target: Path) -> list[str]:

@@ -21,7 +21,7 @@ def make(baseline, *, tx=None, num_samples=1, items=6, batch=8, **options):
     return actor_critic.actor_critic(
         policy,
         baseline,
-        tx or actor_critic.seed_optimizer(),
+        tx or actor_critic.adam_optimizer(),
         init_params=lambda k: drawn.parameters(pointer.init, scale=0.3, embed=16, hidden=16),
         reward=tsp.problem.reward,
         example_inputs=jax.ShapeDtypeStruct((batch, items, 2), jnp.float32),
@@ -114,8 +114,8 @@ def test_update_is_algorithm_1_line_by_line():
 
 
 @pytest.mark.parametrize("decay_begin", [0, 2])
-def test_seed_optimizer_clips_and_decays(decay_begin):
-    tx = actor_critic.seed_optimizer(1e-3, decay_steps=2, decay_begin=decay_begin)
+def test_adam_optimizer_clips_and_decays(decay_begin):
+    tx = actor_critic.adam_optimizer(1e-3, decay_steps=2, decay_begin=decay_begin)
     params = {"w": jnp.zeros(3)}
     state = tx.init(params)
     update, gradient = jax.jit(tx.update), {"w": jnp.array([30.0, 40.0, 0.0])}

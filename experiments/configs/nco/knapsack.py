@@ -1,7 +1,7 @@
 """A pointer network that learns to fill a 0-1 knapsack by policy gradients.
 
 Command: python -m experiments.run --config=nco/knapsack:50,cpu --workdir=runs/knap50
-Expected time: 15 min on one core (100,cpu: 9 min; 200,cpu: 11 min for 500 updates, on a core that
+Expected time: 17 min on one core (100,cpu: 9 min; 200,cpu: 11 min for 500 updates, on a core that
 other work shared; then as long to finish).
 Expected number: greedy value 20.06 on the first 1,000 public instances, whose optimum is 20.09.
 

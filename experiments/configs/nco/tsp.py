@@ -1,7 +1,7 @@
 """A pointer network that learns to solve the Euclidean TSP by policy gradients.
 
 Command: python -m experiments.run --config=nco/tsp:20,demo --workdir=runs/demo --cpu_devices=2
-Expected time: 2 min on 2 cores (20,cpu: 110,000 updates, 52 min on one core; 50,cpu: 10,000, 17
+Expected time: 2 min on 2 cores (20,cpu: 110,000 updates, 52 min on one core; 50,cpu: 10,000, 16
 min; 100,cpu: 1,500, 7 min; then minutes to finish). Expected number: greedy tour length 3.98 on the
 first 1,000 public instances (20,cpu: 3.92; 50,cpu: 6.08; 100,cpu: 8.73, on 100).
 

@@ -69,11 +69,12 @@ def test_one_scale_for_both_axes(figures, tmp_path):
     assert axes.get_xlim()[0] < 0 < 10 < axes.get_xlim()[1]
 
 
-def test_many_panels_fill_rows(figures, tmp_path):
-    panels = [pictures.Panel(str(index), SQUARE, ROUND) for index in range(6)]
+@pytest.mark.parametrize(("count", "places"), [(1, 1), (5, 5), (6, 6), (7, 8), (9, 10)])
+def test_many_panels_fill_rows(figures, tmp_path, count, places):
+    panels = [pictures.Panel(str(index), SQUARE, ROUND) for index in range(count)]
     pictures.draw_panels(tmp_path / "a.png", panels)
-    assert len(figures[0].axes) == 8  # 2 rows of 4, the last two empty
-    assert len(panels_of(figures[0])) == 6
+    assert len(figures[0].axes) == places
+    assert len(panels_of(figures[0])) == count
 
 
 def test_a_map_names_every_city_without_overlap(figures, tmp_path):

@@ -162,7 +162,7 @@ def test_learners_keep_the_contract(baseline):
         "critic": lambda: policy_gradient.critic(
             lambda key: {"slope": jax.random.normal(key, (2,))},
             lambda params, inputs: jnp.einsum("bnf,f->b", inputs, params["slope"]),
-            actor_critic.seed_optimizer(),
+            actor_critic.adam_optimizer(),
         ),
         "moving_average": moving_average,
         "multi_sample": multi_sample,
@@ -172,7 +172,7 @@ def test_learners_keep_the_contract(baseline):
     learner = actor_critic.actor_critic(
         policy,
         made[baseline](),
-        actor_critic.seed_optimizer(),
+        actor_critic.adam_optimizer(),
         init_params=lambda key: {"direction": jax.random.normal(key, (2,))},
         reward=tsp.problem.reward,
         example_inputs=jax.ShapeDtypeStruct((8, 6, 2), jnp.float32),
@@ -192,3 +192,15 @@ def test_the_number_that_the_config_promises_is_the_recorded_one():
     rows = results_table.read_table(results_table.table_path("nco/demo")).rows
     found = [r["value"] for r in rows if r["name"] == "tsp20-greedy"]
     assert f"{found[0]:.2f}" == promised
+
+
+@pytest.mark.parametrize("size", ["20", "50", "100"])
+def test_what_the_config_promises_of_shipped_models_is_theirs(size):
+    text = " ".join(configs.load_module("nco/tsp").__doc__.split())
+    time, number = text.split("Expected number")
+    meta = pretrained.load(f"nco/tsp{size}").meta
+    steps, minutes = re.search(rf"\b{size},cpu: ([\d,]+)(?: updates)?, (\d+) min", time).groups()
+    assert int(steps.replace(",", "")) == meta["step"]
+    assert int(minutes) == round(meta["seconds"] / 60)
+    length = re.search(rf"\b{size},cpu: ([\d.]+)", number).group(1)
+    assert length == f"{meta['results'][f'tsp{size}-greedy tour_length']:.2f}"

@@ -156,3 +156,20 @@ def test_result_rows_of_runs_are_recorded_as_a_table(tmp_path, monkeypatch, caps
     assert report.main([str(run), "--record", "nco/demo"]) == 0
     table = results_table.read_table(tmp_path / "results/nco/demo.json")
     assert (table.title, [each["value"] for each in table.rows]) == ("Demo", [4.0])
+
+
+def test_a_curve_that_two_metrics_share_is_drawn_once(tmp_path, monkeypatch):
+    run = write_run(tmp_path / "a")
+    with (run / "metrics.jsonl").open("a") as file:
+        for step in range(10, 41, 10):
+            more = {"baseline": 100.0 / step * (1 + 1e-7), "entropy": 1.0}
+            file.write(json.dumps({"step": step, "kind": "train", "phase": "train", **more}) + "\n")
+    drawn = {}
+    monkeypatch.setattr(
+        report.figures, "learning_curves", lambda path, panels, **_: drawn.update({path: panels})
+    )
+    report.write_report([run])
+    assert [list(panels) for panels in drawn.values()] == [
+        ["tour_length"],
+        ["loss and baseline", "entropy"],
+    ]
