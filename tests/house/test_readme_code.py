@@ -20,8 +20,14 @@ from experiments.runner import config as configs
 
 ROOT = Path(__file__).resolve().parents[2]
 ALL = [path.relative_to(ROOT).as_posix() for path in readmes(ROOT)]
-PYTHON = ("README.md", "experiments/README.md", "nco/README.md", "mpl/README.md")
-LENGTHS = {"README.md": 120, "nco/README.md": 150, "mpl/README.md": 150}
+PYTHON = (
+    "README.md",
+    "experiments/README.md",
+    "nco/README.md",
+    "mpl/README.md",
+    "search/README.md",
+)
+LENGTHS = {"README.md": 120} | {f"{room}/README.md": 150 for room in ("nco", "mpl", "search")}
 
 # Fewer samples than a reader would take: ten chunks, one.
 SAMPLES, FEWER = "num_samples=1280", "num_samples=128"
@@ -131,6 +137,8 @@ ELSEWHERE = {
         *("1.0%", "0.57%", "0.61%"),  # the same of table 2.4
         "0.01%",  # the definition of what counts as optimal
     },
+    "search/README.md": set(),
+    "experiments/results/search/README.md": set(),
 }
 CITED = re.compile(r"\b(?:tables?|figures?|equations?|eqs?\.|sections?)\s+[\d.]+", re.IGNORECASE)
 PERCENT = re.compile(r"(?<![\w.])(\d[\d,]*(?:\.\d+)?)%")
