@@ -101,13 +101,18 @@ def _propose(space: Space, budget: int, count: int, history: History) -> Points:
     """The design at first, then so many points of a forest that knows this history."""
     from smac.main.exceptions import ConfigurationSpaceExhaustedException
 
+    new = count  # of all points asked for, some open and none told, SMAC would look for ever
+    if isinstance(space, Choices):
+        new = min(count, space.size - len(np.unique(history.points, axis=0)))
+    if new == 0:
+        return space.sample(generator(history.seed, history.asked), count)
     with _scenario(space, budget, trial_seed(history.seed, history.asked)) as scenario:
         if history.asked == 0:
             return _points(space, _facade().get_initial_design(scenario).select_configurations())
         optimizer, found = _told(space, scenario, history, count), list[Any]()
         # One more choice, and there may be none left to propose.
         with contextlib.suppress(ConfigurationSpaceExhaustedException):
-            while len(found) < count:
+            while len(found) < new:
                 found.append(optimizer.ask().config)
     if not found:
         return space.sample(generator(history.seed, history.asked), count)
