@@ -6,8 +6,10 @@ from experiments import run
 from experiments.report.rows import TableError
 from experiments.runner import config as configs
 from experiments.runner.checks import ConfigError
+from experiments.runner.search_journal import JOURNAL
 from experiments.search import control as search_control
 from experiments.search.control import TABLES
+from experiments.search.curves import curves
 from search import baselines, control, interface
 from tests.experiments.search.cells import by_metric, changed, ended
 
@@ -70,15 +72,21 @@ def test_the_published_number_stands_beside_lamcts(monkeypatch, tmp_path):
     assert (tree.leaf_size, tree.kernel) == (100, "rbf")
 
 
-def test_a_search_of_which_all_evaluations_fail_has_no_row(monkeypatch, tmp_path):
+def test_a_search_of_which_all_evaluations_fail_has_no_row(monkeypatch, tmp_path, capsys):
     def broken(point, seed):
         raise ValueError("no ground")
 
     monkeypatch.setattr(
         search_control, "problem", lambda task, **_: (control.rover_box(), broken, None)
     )
-    with pytest.raises(TableError, match=r"every evaluation failed: .*no ground"):
+    with pytest.raises(AssertionError):  # the run ends with an error
         filled(tmp_path, "rover-random", steps=3, num_seeds=1)
+    said = capsys.readouterr().err
+    assert "first 3 trials all failed" in said
+    assert "ValueError: no ground" in said
+    (journal,) = tmp_path.rglob(JOURNAL)
+    with pytest.raises(TableError, match=r"every evaluation failed: .*no ground"):
+        curves(journal.parent)
 
 
 def test_the_theses_settings_are_in_the_configs():
