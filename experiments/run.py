@@ -29,6 +29,7 @@ from experiments.runner.command import (
     FAILED,
     INTERRUPTED,
     Parser,
+    a_path,
     command,
     command_line,
     take_overrides,
@@ -46,7 +47,7 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[tuple[str,
     add = parser.add_argument
     words = "a name from --list or a path to a .py; ARG is size[,preset]"
     add("--config", metavar="NAME[:ARG]", help=words)
-    add("--workdir", metavar="DIR", type=Path, help="the run's folder: made, or resumed from")
+    add("--workdir", metavar="DIR", type=a_path, help="the run's folder: made, or resumed from")
     words = "replaces one value of the config; --dry_run shows the keys"
     add("--config.KEY", metavar="VALUE", help=words)
     add("--list", action="store_true", help="show every config with one line each")

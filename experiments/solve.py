@@ -40,7 +40,7 @@ from experiments.nco.solved import Solved, draw, listing, record, table
 from experiments.report.figures import pyplot
 from experiments.runner import pretrained
 from experiments.runner.checks import UserError
-from experiments.runner.command import FAILED, Parser, command, natural, positive, whole
+from experiments.runner.command import FAILED, Parser, a_path, command, natural, positive, whole
 from experiments.runner.command import bar as progress_bar
 from experiments.runner.workdir import replace_text
 from nco import solvers
@@ -83,11 +83,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Reads the command line; options that do not depend on the model have their defaults."""
     parser = Parser("experiments.solve", __doc__)
     add = parser.add_argument
-
-    def path(text: str) -> Path:
-        return Path(os.path.expanduser(text))
-
-    add("file", metavar="FILE", type=path, help="the instances")
+    add("file", metavar="FILE", type=a_path, help="the instances")
     words = "a shipped name (nco/tsp20), a run's folder, an .npz, or random (untrained)"
     add("--model", metavar="MODEL", type=os.path.expanduser, help=words)
     words = "of the network: greedy (default), sample, active; or a solver, without --model"
@@ -99,8 +95,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--first", metavar="N", type=whole, help="solve the first N instances of the file only")
     add("--compare", action="store_true", help="also find near-optimal tours, and show the gap")
     add("--processes", metavar="P", type=whole, help="for the solvers (all cores, at most 8)")
-    add("--json", metavar="OUT.json", type=path, help="write lengths and tours")
-    add("--picture", metavar="OUT.png", type=path, help="draw tours (.png, .svg, .pdf)")
+    add("--json", metavar="OUT.json", type=a_path, help="write lengths and tours")
+    add("--picture", metavar="OUT.png", type=a_path, help="draw tours (.png, .svg, .pdf)")
     add("--quiet", action="store_true", help="no progress bar")
     flags = parser.parse_args(arguments)
     if flags.method not in SOLVERS and flags.model is None:
@@ -199,6 +195,8 @@ def _unwritable(path: Path, suffixes: tuple[str, ...], read: Path) -> str:
             return f"there is no folder {path.parent}"
         if path.suffix.lower() not in suffixes:
             return f"expected a file that ends in {', '.join(suffixes)}"
+        if path.exists() and not os.access(path, os.W_OK):
+            return "is protected from writing"
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         return f"cannot be written: {error.strerror}"

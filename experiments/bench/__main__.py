@@ -41,7 +41,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.runner.checks import UserError
-from experiments.runner.command import Parser, command, command_line, whole
+from experiments.runner.command import Parser, a_path, command, command_line, whole
 
 if TYPE_CHECKING:
     from experiments.bench.kernel import Kernel, Measured, Timing
@@ -66,9 +66,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--seconds", type=float, default=1.0, metavar="S", help=words)
     add("--cores", type=whole, metavar="N", help="use only N cores (Linux; default: all)")
     words = f"run peers with this Python (default: {PEERS_PYTHON} of the checkout)"
-    add("--peers", nargs="?", type=Path, const=ROOT / PEERS_PYTHON, metavar="PYTHON", help=words)
+    add("--peers", nargs="?", type=a_path, const=ROOT / PEERS_PYTHON, metavar="PYTHON", help=words)
     add("--peer-compile", action="store_true", help="torch.compile the peer: minutes of waiting")
-    add("--json", type=Path, metavar="OUT", help="write result rows; others in the file stay")
+    add("--json", type=a_path, metavar="OUT", help="write result rows; others in the file stay")
     add("--list", action="store_true", help="show the kernels' names and stop")
     add("--tiny", action="store_true", help="toy sizes: tries the machinery, measures nothing")
     flags = parser.parse_args(arguments)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from experiments.data import registry
 from experiments.data.catalogue import DATASETS
-from experiments.runner.command import command
+from experiments.runner.command import a_path, command
 
 
 @command
@@ -35,17 +35,17 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m experiments.data", description=about)
     root_help = "folder of the datasets (default: $NCOLAB_DATA, else ~/.cache/ncolab/data)"
     # SUPPRESS: an action's own --root must not overwrite one given before the action.
-    parser.add_argument("--root", type=Path, default=None, help=root_help)
+    parser.add_argument("--root", type=a_path, default=None, help=root_help)
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
     listed = actions.add_parser("list", help="list the datasets (the default)")
     show = actions.add_parser("show", help="show one: licence, source, checksums, returned arrays")
     fetch = actions.add_parser("fetch", help="get one; does nothing where it is present")
     for action in (listed, show, fetch):
-        action.add_argument("--root", type=Path, default=argparse.SUPPRESS, help=root_help)
+        action.add_argument("--root", type=a_path, default=argparse.SUPPRESS, help=root_help)
     for action in (show, fetch):
         action.add_argument("name", metavar="NAME", help="a dataset's name, as listed")
     words = "your own folder with the official files, instead of the listed source"
-    fetch.add_argument("--from", dest="given", type=Path, metavar="FOLDER", help=words)
+    fetch.add_argument("--from", dest="given", type=a_path, metavar="FOLDER", help=words)
     return parser
 
 

@@ -26,6 +26,7 @@ from experiments.report.rows import Row
 from experiments.runner import listed, search_journal
 from experiments.runner.checks import check_int
 from experiments.runner.experiment import Search
+from experiments.runner.workdir import replacing
 from nco import solvers
 from search.interface import Measured
 
@@ -108,9 +109,9 @@ def solved(cities: int, count: int) -> Labels:
 
 def save(path: Path, labels: Labels) -> None:
     """Writes the file whole, or not at all."""
-    temporary = path.with_name(f".{path.name}")
-    np.savez(temporary, coords=labels.coords, tours=labels.tours, about=json.dumps(labels.about))
-    os.replace(temporary, path)
+    about = json.dumps(labels.about)
+    with replacing(path) as temporary, temporary.open("xb") as file:
+        np.savez(file, coords=labels.coords, tours=labels.tours, about=about)
 
 
 def load(path: str | Path) -> Labels:

@@ -60,8 +60,8 @@ def parse(given: Sequence[str]) -> argparse.Namespace:
     """Reads the command line."""
     parser = Parser("experiments.report", __doc__)
     add = parser.add_argument
-    add("workdirs", metavar="WORKDIR", nargs="*", type=Path, help="a run's folder")
-    add("--out", metavar="DIR", type=Path, help="default: `report` beside or inside the runs")
+    add("workdirs", metavar="WORKDIR", nargs="*", type=a_path, help="a run's folder")
+    add("--out", metavar="DIR", type=a_path, help="default: `report` beside or inside the runs")
     words = "put the runs' result rows into a table of results/, in place of those they repeat; "
     words += "with --fill, into its own"
     add("--record", metavar="GROUP/TABLE", nargs="?", const="", help=words)
@@ -73,7 +73,7 @@ def parse(given: Sequence[str]) -> argparse.Namespace:
     add("--fill", metavar="GROUP/TABLE", nargs="?", const="", help="which; without one: list them")
     add("--only", nargs="+", default=[], metavar="ROW", help="these cells: 'tsp20-*'")
     add("--jobs", type=whole, default=1, metavar="N", help="runs at once, each on a core (1)")
-    add("--runs", type=Path, metavar="DIR", help="where the runs' folders are (runs/GROUP)")
+    add("--runs", type=a_path, metavar="DIR", help="where the runs' folders are (runs/GROUP)")
     add("--list", action="store_true", help="show the cells and what is there; run nothing")
     add("--config.KEY", metavar="VALUE", help="replaces a value in every cell that has the key")
     overrides, rest = take_overrides(given, parser)

@@ -11,6 +11,7 @@ anew from the manifests each time.
 from __future__ import annotations
 
 import json
+import logging
 import warnings
 import zlib
 from collections.abc import Mapping
@@ -131,6 +132,8 @@ class Checkpoints:
                 keep_checkpoints_without_metrics=False,
             )
             latest = checkpoint_managers.LatestN(self.keep)
+            # What fails in its threads is logged with a traceback, and raised here besides.
+            logging.getLogger("absl").setLevel(logging.CRITICAL)
             options = ocp.CheckpointManagerOptions(
                 # `max_to_keep` with `best_fn` would delete the latest checkpoint.
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy([latest, best]),

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import functools
 import math
 import os
 import shlex
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from experiments.runner.checks import UserError
 
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
+_UNUSABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES)
 
 
 class Parser(argparse.ArgumentParser):
@@ -43,8 +47,9 @@ class Parser(argparse.ArgumentParser):
 def command(main: Callable[[Sequence[str]], int]) -> Callable[..., int]:
     """Makes a command of `main(words)`: without words it takes those of this process.
 
-    A `UserError`, an extra that is not installed, and an interrupt are one line each, with exit
-    codes 2, 2 and 130. A reader that has gone (`| head`) ends it quietly.
+    A `UserError`, an extra that is not installed, a disk that is full or may not be used, and an
+    interrupt are one line each, with exit codes 2, 2, 1 and 130. A reader that has gone (`| head`)
+    ends it quietly.
     """
 
     @functools.wraps(main)
@@ -64,6 +69,16 @@ def command(main: Callable[[Sequence[str]], int]) -> Callable[..., int]:
             return BAD_USAGE
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return FAILED
+        except OSError as error:
+            if error.errno not in _UNUSABLE:
+                raise
+            # Threads that still write, and what flushes at exit, would say it again.
+            sys.unraisablehook = threading.excepthook = lambda _: None
+            where = f": {error.filename}" if error.filename else ""
+            print(
+                f"stopped: {error.strerror}{where}; what was saved before is kept", file=sys.stderr
+            )
             return FAILED
         except KeyboardInterrupt:
             print("\nstopped; the same command goes on where something is kept", file=sys.stderr)
@@ -120,6 +135,11 @@ def take_overrides(
             value = following
         overrides.append((key, value))
     return overrides, rest
+
+
+def a_path(text: str) -> Path:
+    """The type of an option that is a file or a folder; `~` is the home folder."""
+    return Path(os.path.expanduser(text))
 
 
 def whole(text: str) -> int:

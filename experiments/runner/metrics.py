@@ -26,6 +26,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from experiments.runner.checks import UserError
 from experiments.runner.workdir import METRICS, TENSORBOARD, TIMING, replacing
 
 Record = dict[str, Any]
@@ -78,9 +79,19 @@ def drop_beyond(path: Path, step: int) -> None:
 
 
 def read(path: Path | str) -> list[Record]:
-    """Reads a journal; a torn last line, of a run still being written, is left out."""
+    """Reads a journal; a torn last line, of a run still being written, is left out.
+
+    Raises:
+      UserError: another line is no record; names the file and the line.
+    """
     lines = Path(path).read_bytes().splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith(b"\n")]
+    whole = [line for line in lines if line.endswith(b"\n")]
+    for number, line in enumerate(whole, 1):
+        if math.isinf(_step_of(line)):
+            raise UserError(
+                f"{path}:{number}: expected a JSON object with a step, got {line[:40]!r}"
+            )
+    return [json.loads(line) for line in whole]
 
 
 def _step_of(line: bytes) -> float:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import sys
 import zipfile
@@ -22,7 +21,7 @@ import numpy as np
 
 from experiments.runner.checks import UserError
 from experiments.runner.command import Parser, command
-from experiments.runner.workdir import read_results
+from experiments.runner.workdir import read_results, replacing
 
 SHIPPED = Path(__file__).parents[1] / "pretrained"
 _SEPARATOR = "/"
@@ -57,9 +56,8 @@ def save(path: str | Path, params: Any, config: dict[str, Any], meta: dict[str, 
     np.savez(buffer, **_flatten(params))  # type: ignore[arg-type]
     text = json.dumps({"config": config, "meta": meta}, indent=1, sort_keys=True, default=list)
     for target, content in ((path.with_suffix(".json"), text.encode()), (path, buffer.getvalue())):
-        temporary = target.with_name(f".{target.name}.tmp")
-        temporary.write_bytes(content)
-        os.replace(temporary, target)
+        with replacing(target) as temporary:
+            temporary.write_bytes(content)
     return path
 
 
@@ -113,7 +111,7 @@ def shipped() -> list[str]:
 
 
 def _find(name: str | Path) -> Path:
-    given = Path(name)
+    given = Path(name).expanduser()
     candidates = [given / "model.npz", SHIPPED / f"{name}.npz"]
     candidates += [given] if given.suffix == ".npz" else []
     for path in candidates:

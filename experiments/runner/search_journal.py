@@ -199,7 +199,10 @@ def recorded(workdir: Path) -> list[Recorded]:
         raise WorkdirError(f"{workdir}: expected the folder of a search, with {JOURNAL}")
     found = []
     for path in own or seeds:
-        _, trials, reports, told = unreplayed(read(path))
+        try:
+            _, trials, reports, told = unreplayed(read(path))
+        except JournalError as error:
+            raise JournalError(f"{path}: {error}") from error
         found.append(Recorded([trial.point for trial in trials], reports, told))
     return found
 

@@ -135,8 +135,24 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """Returns what `write_results` wrote, or an empty dict if there is no such file."""
-    return json.loads(path.read_text()) if path.exists() else {}
+    """Returns what `write_results` wrote, or an empty dict if there is no such file.
+
+    Raises:
+      WorkdirError: it holds something else; names the file and, where it can, the line.
+    """
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text())
+        for row in found["rows"]:
+            row["name"], row["metric"], row["value"]
+        return found
+    except (ValueError, KeyError, TypeError) as error:
+        line = f":{error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise WorkdirError(
+            f"{path}{line}: expected the results of a run ({error}); remove it, and the run's "
+            "command writes it again"
+        ) from error
 
 
 def write_results(path: Path, title: str, rows: Sequence[Mapping[str, Any]], **more: Any) -> None:

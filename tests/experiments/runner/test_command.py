@@ -1,18 +1,24 @@
 """The frame of commands: what is wrong is one line and a code, whatever kind of wrong it is."""
 
+import errno
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from experiments.data.registry import MissingDataset
 from experiments.report.rows import TableError
+from experiments.run import parse as parse_run
+from experiments.runner import config as configs
 from experiments.runner.checks import ConfigError, UserError
 from experiments.runner.command import (
     BAD_USAGE,
+    FAILED,
     INTERRUPTED,
     Parser,
+    a_path,
     command,
     command_line,
     natural,
@@ -47,6 +53,38 @@ def test_what_is_wrong_is_one_line(error, code, capsys):
     said = capsys.readouterr().err
     assert "Traceback" not in said
     assert said.startswith("error: " if code == BAD_USAGE else "\nstopped")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_disk_that_cannot_be_used_is_one_line(number, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # both are put back
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+
+    @command
+    def main(words):
+        raise OSError(number, os.strerror(number), "runs/x")
+
+    assert main(["a"]) == FAILED
+    said = capsys.readouterr().err
+    assert said == f"stopped: {os.strerror(number)}: runs/x; what was saved before is kept\n"
+
+
+def test_any_other_error_of_the_system_is_no_users():
+    @command
+    def main(words):
+        raise ConnectionResetError(errno.ECONNRESET, "reset")
+
+    with pytest.raises(ConnectionResetError):
+        main(["a"])
+
+
+def test_paths_know_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert str(a_path("~/run")) == "/home/me/run"
+    run = ["--config=nco/tsp", "--workdir=~/run"]
+    assert str(parse_run(run)[0].workdir) == "/home/me/run"
+    with pytest.raises(UserError, match=r"'/home/me/c\.py'|'~/c\.py'"):
+        configs.load("~/c.py")
 
 
 def test_every_command_has_this_frame():

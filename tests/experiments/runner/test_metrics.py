@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.runner import metrics
+from experiments.runner.checks import UserError
 from experiments.runner.metrics import Board, Journal, Progress, Writer, drop_beyond, read, records
 
 
@@ -71,6 +72,15 @@ def test_an_unreadable_line_within_is_dropped_with_a_warning(tmp_path):
     with pytest.warns(UserWarning, match="1 unreadable lines dropped"):
         drop_beyond(path, 100)
     assert lines(path) == [good[0], good[2]]
+
+
+@pytest.mark.parametrize("bad", [b"{", b"[1]", b"\xff", b'{"loss": 1}'])
+def test_a_reader_names_the_line_that_is_no_record(tmp_path, bad):
+    path = tmp_path / "m.jsonl"
+    fill(path, [5, 10])
+    path.write_bytes(lines(path)[0] + bad + b"\n" + lines(path)[1])
+    with pytest.raises(UserError, match=rf"{path}:2: expected a JSON object with a step, got"):
+        read(path)
 
 
 def test_not_a_number_is_never_written(tmp_path):

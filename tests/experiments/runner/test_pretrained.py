@@ -10,7 +10,7 @@ from experiments.report import rows
 from experiments.report import table as results_table
 from experiments.runner import config as configs
 from experiments.runner import pretrained
-from experiments.runner.workdir import write_results
+from experiments.runner.workdir import WorkdirError, read_results, write_results
 from nco import pointer
 
 
@@ -24,6 +24,30 @@ def test_a_saved_model_loads_from_its_file_and_its_workdir(tmp_path):
         assert loaded.config == {"model": {"clip": 10.0}}
         assert loaded.meta == {"step": 3}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.json", "model.npz"]
+
+
+def test_files_of_the_user_beside_a_model_stay(tmp_path):
+    for name in (".model.npz.tmp", "model.tmp"):
+        (tmp_path / name).write_text("mine")
+    pretrained.save(tmp_path / "model.npz", {"a": np.zeros(1)}, {}, {})
+    found = sorted(path.name for path in tmp_path.iterdir())
+    assert found == [".model.npz.tmp", "model.json", "model.npz", "model.tmp"]
+    assert (tmp_path / ".model.npz.tmp").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"title": "x",\n "rows": [}', r"results.json:2: expected the results of a run"),
+        ("[]", "results.json: expected the results"),
+        ('{"rows": [{"name": "a"}]}', "results.json: expected the results of a run .'metric'"),
+        ('{"rows": [3]}', "results.json: expected the results of a run"),
+    ],
+)
+def test_damaged_results_are_named(tmp_path, text, words):
+    (tmp_path / "results.json").write_text(text)
+    with pytest.raises(WorkdirError, match=words):
+        read_results(tmp_path / "results.json")
 
 
 def test_a_missing_or_foreign_model_is_refused_with_the_choices(tmp_path):

@@ -69,6 +69,13 @@ def test_a_line_that_cannot_be_read_costs_what_follows_it(whole, tmp_path):
     assert (tmp_path / "run" / "corrupt" / JOURNAL).read_text() == "".join(lines)
 
 
+def test_a_record_that_makes_no_sense_is_named_with_its_file(tmp_path):
+    path = tmp_path / JOURNAL
+    path.write_text('{"kind": "ask", "trials": []}\n{"kind": "tell", "ids": [5]}\n')
+    with pytest.raises(JournalError, match=rf"{path}: line 2 of the journal: 5"):
+        search_journal.recorded(tmp_path)
+
+
 def test_a_journal_of_another_searcher_is_refused(whole, tmp_path):
     shutil.copytree(whole, tmp_path / "run")
     lines = journal(whole)
