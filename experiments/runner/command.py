@@ -74,7 +74,8 @@ def command(main: Callable[[Sequence[str]], int]) -> Callable[..., int]:
             if error.errno not in _UNUSABLE:
                 raise
             # Threads that still write, and what flushes at exit, would say it again.
-            sys.unraisablehook = threading.excepthook = lambda _: None
+            silent: Any = lambda _: None
+            sys.unraisablehook = threading.excepthook = silent
             where = f": {error.filename}" if error.filename else ""
             print(
                 f"stopped: {error.strerror}{where}; what was saved before is kept", file=sys.stderr
