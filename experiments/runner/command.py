@@ -74,8 +74,8 @@ def command(main: Callable[[Sequence[str]], int]) -> Callable[..., int]:
             if error.errno not in _UNUSABLE:
                 raise
             # Threads that still write, and what flushes at exit, would say it again.
-            silent: Any = lambda _: None
-            sys.unraisablehook = threading.excepthook = silent
+            sys.unraisablehook = lambda _: None
+            threading.excepthook = lambda _: None
             where = f": {error.filename}" if error.filename else ""
             print(
                 f"stopped: {error.strerror}{where}; what was saved before is kept", file=sys.stderr
