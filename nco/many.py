@@ -45,8 +45,7 @@ class Found(NamedTuple):
         seconds: float64 `[instances]`; instances of one dispatch share its time equally.
         together: instances in a dispatch; the last one may hold fewer.
         compile_seconds: time that its programs took to compile, not counted above.
-        best_so_far: float64 `[points, instances]`, the best reward after more and more solutions;
-            `None` for greedy decoding.
+        best_so_far: float64 `[points, instances]`, the best reward after more and more solutions.
         considered: int `[points]`, solutions an instance up to each of these points.
     """
 
@@ -113,6 +112,9 @@ def greedy(
         inputs: the instances.
         progress: told of each instance.
         programs: keeps what is compiled.
+
+    Raises:
+        ValueError: an instance holds NaN or an infinity (every search does).
     """
     return _decode(search.greedy, model, model.params, inputs, 2**16, programs, progress)
 
@@ -139,15 +141,52 @@ def _decode(
     progress: Progress | None = None,
 ) -> Found:
     """Solutions by `function(policy, problem, params, inputs)`, some `most` items at once."""
+    search.check_finite(inputs)
     size = _even(min(len(inputs), 512, max(1, most // inputs.shape[1])))
     decode = functools.partial(function, model.policy, model.problem)
     run, taken = programs.compile((function, *decode.args), decode, size, params, inputs)
 
-    def dispatch(index: int, batch: slice, padded: np.ndarray) -> tuple[Any, None]:
-        return run(params, padded).actions, None
+    def dispatch(index: int, batch: slice, padded: np.ndarray) -> tuple[Any, Any]:
+        found = run(params, padded)
+        return found.actions, np.asarray(found.reward)[None]
 
     found = _in_batches(dispatch, inputs, size, programs.clock, progress)
-    return found._replace(compile_seconds=taken)
+    return found._replace(compile_seconds=taken, considered=np.ones(1, int))
+
+
+def at_least_greedy(
+    found: Found,
+    model: Model,
+    inputs: Instances,
+    *,
+    programs: Programs,
+    reward: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> Found:
+    """What a search found, or the greedy solution where that is better.
+
+    It costs one greedy decode, whose seconds are added. The thesis's searches, and the recorded
+    rows, consider samples alone.
+
+    Args:
+        found: by one of the searches below, of the same instances.
+        model: the network that the search started from.
+        inputs: the instances.
+        programs: keeps what is compiled.
+        reward: `(actions) -> [instances]`, which says what is better; by default the problem's.
+    """
+    first = greedy(model, inputs, programs=programs)
+    assert first.best_so_far is not None
+    assert found.best_so_far is not None
+    before, after = found.best_so_far[-1], first.best_so_far[0]
+    if reward is not None:
+        before, after = reward(found.actions), reward(first.actions)
+    better = after > before
+    return found._replace(
+        actions=np.where(better[:, None], first.actions, found.actions),
+        seconds=found.seconds + first.seconds,
+        compile_seconds=found.compile_seconds + first.compile_seconds,
+        best_so_far=np.maximum(found.best_so_far, first.best_so_far),
+    )
 
 
 def best_of_samples(
@@ -171,6 +210,7 @@ def best_of_samples(
         temperature: T of eq. 2.15; above 1 the samples differ more.
         seed: of the sampling.
     """
+    search.check_finite(inputs)
     count, items, _ = inputs.shape
     largest = max(1, min(128, 2**24 // items**2))  # noise is of the items squared
     rounds, chunk = search.plan(num_samples, largest)
@@ -234,6 +274,7 @@ def active_search(
             it to the device (`searched_at_once`).
         alone: one instance after another, on one device.
     """
+    search.check_finite(inputs)
     count, items, _ = inputs.shape
     at_once = at_once or searched_at_once(batch * items)
     size = 1 if alone else min(count, at_once * jax.local_device_count())

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float
 
@@ -55,7 +56,12 @@ class ActiveSearchResult(NamedTuple):
 def greedy(
     policy: Policy, problem: Problem, params: PyTree, inputs: Float[Array, "batch items features"]
 ) -> Solutions:
-    """Takes the likeliest item at every step."""
+    """Takes the likeliest item at every step.
+
+    Raises:
+        ValueError: the instances hold NaN or an infinity (every search does, outside of jit).
+    """
+    check_finite(inputs)
     actions = policy.sample(params, jax.random.key(0), inputs, greedy=True).actions  # draws nothing
     return Solutions(actions[0], rewards(problem, inputs, actions)[0])
 
@@ -102,12 +108,14 @@ def best_of_samples(
         chunk: solutions an instance that are in memory at once.
 
     Returns:
-        The best solutions, and the best reward so far after each chunk.
+        The best solutions (actions of -1 where no reward was a number), and the best reward so far
+        after each chunk.
 
     Raises:
         ValueError: `num_samples` is no positive multiple of `chunk`, `chunk` is not positive, or
             `temperature` is a number that is not.
     """
+    check_finite(inputs)
     if chunk < 1:
         raise ValueError(f"chunk: expected at least 1, got {chunk}")
     if isinstance(temperature, int | float) and not temperature > 0:
@@ -130,7 +138,7 @@ def best_of_samples(
         return best, best.reward
 
     nothing = Solutions(
-        jnp.zeros(inputs.shape[:2], jnp.int32), jnp.full(inputs.shape[:1], -jnp.inf)
+        jnp.full(inputs.shape[:2], -1, jnp.int32), jnp.full(inputs.shape[:1], -jnp.inf)
     )
     return jax.lax.scan(body, nothing, jnp.arange(num_samples // chunk))
 
@@ -197,6 +205,7 @@ def active_search(
     Raises:
         ValueError: `num_candidates` or `batch` is not positive.
     """
+    check_finite(instance)
     if num_candidates < 1 or batch < 1:
         raise ValueError(
             f"num_candidates and batch: expected positive, got {num_candidates} and {batch}"
@@ -301,6 +310,21 @@ def random_solutions(
     """One solution of each instance by `uniform_policy`; the key is consumed."""
     actions = uniform_policy(problem).sample(None, key, inputs).actions
     return Solutions(actions[0], rewards(problem, inputs, actions)[0])
+
+
+def check_finite(inputs: Any) -> None:
+    """Checks that instances are finite, where their numbers are known: not within jit.
+
+    Raises:
+        ValueError: the first instance that holds NaN or an infinity.
+    """
+    if isinstance(inputs, jax.core.Tracer):
+        return
+    bad = ~np.isfinite(np.asarray(inputs))
+    if bad.any():
+        where = ", ".join(map(str, np.argwhere(bad)[0]))
+        found = np.asarray(inputs)[bad][0]
+        raise ValueError(f"inputs: expected finite numbers, got {found} at [{where}]")
 
 
 def _best_sample(actions: Array, reward: Array) -> Solutions:

@@ -22,6 +22,7 @@ RANDOM = "random"
 PROGRAMS = many.Programs(time.perf_counter)  # of this process
 greedy = functools.partial(many.greedy, programs=PROGRAMS)
 greedy_ensemble = functools.partial(many.greedy_ensemble, programs=PROGRAMS)
+at_least_greedy = functools.partial(many.at_least_greedy, programs=PROGRAMS)
 best_of_samples = functools.partial(many.best_of_samples, programs=PROGRAMS)
 
 

@@ -118,6 +118,39 @@ def test_more_samples_are_better_and_seeds_repeat(model):
     assert (draw(model, num_samples=4, seed=1).actions != few.actions).any()
 
 
+def test_the_greedy_solution_is_a_candidate_where_asked(model):
+    few, greedy = draw(model, num_samples=2), decoding.greedy(model, POINTS)
+    both = decoding.at_least_greedy(few, model, POINTS)
+    each = [lengths(found.actions) for found in (few, greedy, both)]
+    np.testing.assert_array_equal(each[2], np.minimum(each[0], each[1]))
+    assert (each[2] < each[0]).any()
+    assert (each[2] < each[1]).any()
+    np.testing.assert_allclose(-both.best_so_far[-1], each[2], rtol=1e-5)
+    assert (both.seconds > few.seconds).all()
+    worst = decoding.at_least_greedy(few, model, POINTS, reward=lambda x: lengths(x))
+    np.testing.assert_array_equal(lengths(worst.actions), np.maximum(each[0], each[1]))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_instances_that_are_not_finite_are_refused_by_every_search(model, bad):
+    points = POINTS.copy()
+    points[2, 4, 1] = bad
+    key, own = jax.random.key(0), jnp.asarray(points)
+    for search_them in (
+        lambda: decoding.greedy(model, points),
+        lambda: decoding.best_of_samples(model, points, num_samples=4, temperature=1.0),
+        lambda: decoding.active_search(model, points, steps=1, batch=2, learning_rate=1e-3),
+        lambda: search.greedy(model.policy, tsp.problem, model.params, own),
+        lambda: search.best_of_samples(
+            model.policy, tsp.problem, model.params, key, own, num_samples=2
+        ),
+    ):
+        with pytest.raises(ValueError, match=rf"finite numbers, got {bad} at \[2, 4, 1\]"):
+            search_them()
+    with pytest.raises(ValueError, match=r"finite numbers, got .* at \[4, 1\]"):
+        search.active_search(model.policy, tsp.problem, model.params, key, own[2], num_candidates=2)
+
+
 def test_curves_tell_the_best_so_far(model):
     many = draw(model, num_samples=2560)
     assert many.best_so_far.shape == (2, 7)
