@@ -30,7 +30,7 @@ from experiments.report import markdown as markdown_tables
 from experiments.report import rows as result_rows
 from experiments.report import table as results_table
 from experiments.report.curves import Curve, Group, ReportError, Run
-from experiments.runner.command import FAILED, Parser, command, take_overrides, whole
+from experiments.runner.command import FAILED, Parser, a_path, command, take_overrides, whole
 from experiments.runner.workdir import replace_text
 
 ROOT = Path(__file__).resolve().parents[2]
