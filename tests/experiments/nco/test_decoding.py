@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments import solve
 from experiments.nco import decoding
 from experiments.runner import pretrained
 from experiments.runner.pretrained import Pretrained
@@ -149,6 +150,17 @@ def test_instances_that_are_not_finite_are_refused_by_every_search(model, bad):
             search_them()
     with pytest.raises(ValueError, match=r"finite numbers, got .* at \[4, 1\]"):
         search.active_search(model.policy, tsp.problem, model.params, key, own[2], num_candidates=2)
+
+
+def test_more_search_is_never_worse_than_greedy(tmp_path):
+    np.save(tmp_path / "x.npy", np.random.default_rng(1).uniform(size=(3, 30, 2)))
+    found = []
+    for words in (("greedy",), ("sample", "--samples", 1), ("active", "--steps", 1, "--batch", 2)):
+        out = tmp_path / "out.json"
+        words = ("--model", "nco/tsp20", "--method", *words, "--json", out, tmp_path / "x.npy")
+        assert solve.main([*map(str, words)]) == 0
+        found.append(json.loads(out.read_text())["lengths"])
+    assert (np.array(found[1:]) <= np.array(found[0])).all()
 
 
 def test_curves_tell_the_best_so_far(model):

@@ -382,17 +382,6 @@ def test_the_instances_are_never_overwritten(tmp_path, capsys):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cities.csv"]
 
 
-def test_more_search_is_never_worse_than_greedy(tmp_path):
-    np.save(tmp_path / "x.npy", np.random.default_rng(1).uniform(size=(3, 30, 2)))
-    found = []
-    for words in (("greedy",), ("sample", "--samples", 1), ("active", "--steps", 1, "--batch", 2)):
-        out = tmp_path / "out.json"
-        words = ("--model", "nco/tsp20", "--method", *words, "--json", out, tmp_path / "x.npy")
-        assert run(*words) == 0
-        found.append(json.loads(out.read_text())["lengths"])
-    assert (np.array(found[1:]) <= np.array(found[0])).all()
-
-
 def test_it_says_where_a_network_is_out_of_its_depth(tmp_path, capsys):
     """More than twice the cities of its training."""
     points = np.random.default_rng(1).uniform(size=(1, 50, 2))
