@@ -1,11 +1,12 @@
-"""The one command line: train, or search, what a config describes, in a folder, resumably.
+"""Trains, or searches, what a config describes, in a folder of its own.
 
     python -m experiments.run --config=nco/tsp:20,cpu --workdir=runs/tsp20
     python -m experiments.run --config=nco/tsp:20,cpu --workdir=runs/b --config.model.hidden=64
     python -m experiments.run --config=my_config.py:large --workdir=runs/mine --dry_run
     python -m experiments.run --list
 
-The same command again resumes the run, or reports that it is done. `--config.steps=N` extends it.
+A run that was stopped goes on when the same command is given again; one that is done says so.
+`--config.steps=N` extends it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How fast each kernel is, next to what this machine can do and to other implementations.
+"""Measures how fast each kernel is, beside this machine's limits and other implementations.
 
     python -m experiments.bench                        every room
     python -m experiments.bench nco --only 'tsp20-*'   some kernels of a room
@@ -11,19 +11,19 @@ A room joins with a module `experiments/ROOM/kernels.py`, whose `kernels(tiny=Fa
 of `experiments.bench.kernel.Kernel`, and, where there is work that no one program does,
 `timings(tiny=False)` one of `Timing`, which are measured only where `--only` names them.
 
-Every run measures the machine's own rates first. `floor` is a roofline lower bound, the time that
-the kernel's matrix products, functions (tanh, exp, log, division, square root, random bits),
-arguments and results would take at those rates with everything else free; `of floor` is floor over
-median time, 1 being perfect (`experiments/bench/floor.py`). GFLOP/s count arithmetic and functions;
-GB/s count every operation's operands and results as if nothing were fused or cached, and so may
-exceed the machine's own.
+The machine's own rates are measured first. `floor` is a lower bound on a kernel's time: what its
+matrix products, functions (tanh, exp, log, division, square root, random bits), arguments and
+results would take at those rates if all else were free. `of floor` is floor over median time; 1 is
+perfect (`experiments/bench/floor.py`). GFLOP/s count arithmetic and functions. GB/s count every
+operation's operands and results as if nothing were fused or cached, so they may exceed the
+machine's own.
 
-Without an accelerator every core is a device of its own, and each has a share of the batch, as with
+Without an accelerator every core is a device of its own and takes a share of the batch, as with
 `--cpu_devices` of `experiments.run`.
 
-A peer takes turns with the kernel, round by round, both warm and on the same number of threads.
-The ratio is the median over rounds, between the least and the largest of them: with 6 rounds or
-more, an interval of at least 95% for the median.
+A peer and the kernel take turns, round by round, both warm and on the same number of threads. The
+ratio is the median over rounds, between the least and the largest: with 6 rounds or more, an
+interval of at least 95% for the median.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tables and figures: from run folders, and into the README files.
+"""Fills tables of results by runs, reports on runs, and writes the pages of results.
 
     python -m experiments.report --fill                     # the tables that there are
     python -m experiments.report --fill mpl/ssl --list      # what a table needs, and what is there
@@ -9,12 +9,13 @@
     python -m experiments.report --tables         # the pages of results/, every README's tables
     python -m experiments.report --tables --check # only tell whether they are up to date
 
-A table is filled by runs of `experiments.run`: each has its folder below `--runs`, is made once,
-and goes on where it was stopped when the same command is given again. Rows go into RUNS/TABLE.json;
-with --record into experiments/results. A cell's minutes are those of its recorded rows.
+A table is filled by runs of `experiments.run`. Each run has a folder of its own below `--runs`, is
+made once, and goes on where it was stopped when the same command is given again. Rows go into
+RUNS/TABLE.json, with --record into experiments/results. The minutes of a cell are those that its
+recorded rows took.
 
-Curves and evaluations of runs whose configs differ in the seed only are averaged, with the 95%
-interval of their mean; results are listed run by run.
+In a report on runs, those whose configs differ in nothing but the random seed are averaged, with
+the 95% interval of their mean; results are listed run by run.
 """
 
 import argparse
