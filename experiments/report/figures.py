@@ -117,8 +117,8 @@ def learning_curves(
     plt = pyplot()
     labels = list(dict.fromkeys(label for each in panels.values() for label in each))
     style = {label: line(place) for place, label in enumerate(labels)}
-    columns = min(columns, len(panels))
     lines = math.ceil(len(panels) / columns)
+    columns = math.ceil(len(panels) / lines)  # rows as full as they can be
     with plt.rc_context(STYLE):
         size = (max(4.2 * columns, 5.2), 2.7 * lines + (0.7 if len(labels) > 1 else 0.35))
         figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, sharex=True)
