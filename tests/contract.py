@@ -21,8 +21,9 @@ from experiments.run import build, parse
 from experiments.runner import config as configs
 from experiments.runner.dry_run import describe
 from experiments.runner.experiment import Search
-from experiments.runner.programs import Programs, make_mesh
+from experiments.runner.programs import Programs
 from experiments.runner.schedule import check_phases
+from parallel.data_parallel import make_mesh
 from parallel.trees import leaf_names
 
 PyTree = Any

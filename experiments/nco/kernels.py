@@ -6,13 +6,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import NamedSharding, PartitionSpec
 
 from experiments.bench.kernel import Kernel, PeerTask
-from experiments.runner.programs import make_mesh
 from nco import actor_critic, pointer, policy_gradient
 from nco.policy_gradient import Learner
 from nco.problems import tsp
+from parallel import data_parallel
 
 HIDDEN = 128
 UPDATES = 10  # in one dispatch
@@ -120,8 +119,7 @@ def decoding_arguments(cities: int, batch: int) -> tuple:
 
 def split(inputs: Any) -> Any:
     """The instances, split over all devices, as the runner splits a batch."""
-    mesh = make_mesh(jax.devices())
-    return jax.lax.with_sharding_constraint(inputs, NamedSharding(mesh, PartitionSpec("data")))
+    return data_parallel.split(inputs, data_parallel.make_mesh(jax.devices()))
 
 
 def settings(cities: int, batch: int) -> dict[str, int]:

@@ -11,8 +11,9 @@ import jax
 from experiments.runner import config as configs
 from experiments.runner.checks import flatten
 from experiments.runner.experiment import Experiment, Search
-from experiments.runner.programs import Programs, make_mesh
+from experiments.runner.programs import Programs
 from experiments.runner.schedule import check_phases
+from parallel.data_parallel import make_mesh
 from parallel.trees import batch_rows, count, leaf_names
 
 PyTree = Any

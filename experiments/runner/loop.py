@@ -28,14 +28,10 @@ from experiments.runner.experiment import Experiment, Finished, Phase
 from experiments.runner.metrics import NullWriter, Progress, Writer
 from experiments.runner.nonfinite import NonFiniteError, name_bad_update
 from experiments.runner.profiler import Profiler
-from experiments.runner.programs import (
-    Programs,
-    Result,
-    is_host_fed,
-    make_mesh,
-)
+from experiments.runner.programs import Programs, Result, is_host_fed
 from experiments.runner.schedule import Dispatch, check_phases, dispatches, is_due, position_at
 from experiments.runner.workdir import claim, write_config
+from parallel.data_parallel import make_mesh
 from parallel.trees import batch_rows, check_same_state
 
 PyTree = Any

@@ -1,7 +1,6 @@
 """The compiled programs of an experiment: `chunk` updates in one dispatch, on a mesh of devices.
 
-One path serves one device, several, and several hosts: the state is replicated over a mesh with the
-one axis `data`, every batch is split along it, and the compiler adds the collectives.
+State and batches lie on the mesh as `parallel.data_parallel` says.
 """
 
 from __future__ import annotations
@@ -15,9 +14,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from experiments.runner.experiment import Experiment, Phase
+from parallel import data_parallel
 from parallel.trees import check_same_state, gone_bad, not_finite, struct
 
 PyTree = Any
@@ -28,11 +28,6 @@ class Result(NamedTuple):
 
     metrics: dict[str, Any]  # float32 [length]: one value an update
     bad: Any  # bool [leaf]: state leaves that became NaN or infinite
-
-
-def make_mesh(devices: Sequence[Any]) -> Mesh:
-    """Returns a mesh over the devices with the one axis `data`."""
-    return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
 
 
 def batch_key(state: PyTree) -> Any:
@@ -63,7 +58,6 @@ class Programs:
     def __init__(self, experiment: Experiment, mesh: Mesh, num_seeds: int, seed_axis: str) -> None:
         self.experiment, self.mesh = experiment, mesh
         self.num_seeds, self.seed_axis = num_seeds, seed_axis
-        self.replicated = NamedSharding(mesh, PartitionSpec())
         self.traces: list[tuple[str, int]] = []
         self._unsplit: set[tuple[str, int]] = set()
         self._host_structs: dict[int, PyTree] = {}
@@ -74,7 +68,7 @@ class Programs:
 
     def init(self, seed: int) -> PyTree:
         """Returns the first state; seed i of several starts from `jax.random.key(seed + i)`."""
-        start = jax.jit(self._init, out_shardings=self.replicated)
+        start = jax.jit(self._init, out_shardings=data_parallel.replicated(self.mesh))
         # One seed at a time through one program, so that a seed starts exactly as it would alone.
         states = [start(np.uint32(seed + index)) for index in range(self.num_seeds)]
         return self.stack(states)
@@ -104,9 +98,7 @@ class Programs:
                 )
             if phase.like is not None:
                 return phase.like
-            batch = phase.batch(seed, 0)
-            hosts = jax.process_count()
-            return jax.tree.map(lambda leaf: _global_struct(_as_on_device(leaf), hosts), batch)
+            return data_parallel.over_hosts(phase.batch(seed, 0), jax.process_count())
         state = self.abstract_state()
         return jax.eval_shape(
             lambda state, data: phase.batch(data, batch_key(state), state.step), state, phase.data
@@ -139,9 +131,7 @@ class Programs:
 
     def place(self, state: PyTree) -> PyTree:
         """Returns the state replicated over the mesh."""
-        if jax.process_count() == 1:
-            return jax.device_put(state, self.replicated)
-        return jax.tree.map(self._replicate, state)
+        return data_parallel.replicate(state, self.mesh)
 
     def stack(self, states: Sequence[PyTree]) -> PyTree:
         """Joins one state a seed into one tree, with a leading axis if there are several."""
@@ -189,7 +179,11 @@ class Programs:
             for i in range(self.num_seeds)
         ]
         local = jax.tree.map(lambda *seeds: np.stack(seeds), *rows) if several else rows[0]
-        return jax.tree.map(partial(self._place_batch, phase, 2 if several else 1), local)
+        unsplit = partial(self._say_unsplit, phase)
+        try:
+            return data_parallel.place(local, self.mesh, 2 if several else 1, unsplit)
+        except ValueError as error:
+            raise ValueError(f"phase {phase.name!r}: {error}") from error
 
     def _say_unsplit(self, phase: Phase, rows: int) -> None:
         if (phase.name, rows) not in self._unsplit:
@@ -200,15 +194,6 @@ class Programs:
                 stacklevel=2,
             )
 
-    def _replicate(self, leaf: Any) -> Any:
-        """Gives all processes' devices a value that every process holds."""
-        if isinstance(leaf, jax.Array) and leaf.sharding == self.replicated:
-            return leaf
-        if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            data = self._replicate(jax.random.key_data(leaf))
-            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
-        return jax.make_array_from_process_local_data(self.replicated, np.asarray(leaf))
-
     def _init(self, seed: Any) -> PyTree:
         state = self.experiment.init(jax.random.key(seed))
         # Weak types (of Python scalars) turn strong in the first update and compile it again.
@@ -217,7 +202,7 @@ class Programs:
     def _stack_host(self, index: int, batches: Sequence[PyTree], start: int) -> PyTree:
         """Stacks host batches, which all have the shapes and dtypes of the first ever made."""
         name = self.experiment.phases[index].name
-        batches = [jax.tree.map(_as_on_device, batch) for batch in batches]
+        batches = [jax.tree.map(data_parallel.as_on_device, batch) for batch in batches]
         expected = self._host_structs.setdefault(index, jax.tree.map(struct, batches[0]))
         for offset, batch in enumerate(batches):
             found = jax.tree.map(struct, batch)
@@ -227,23 +212,6 @@ class Programs:
                     f"earlier ones were {expected}; pad batches to one shape"
                 )
         return jax.tree.map(lambda *leaves: np.stack(leaves), *batches)
-
-    def _place_batch(self, phase: Phase, axis: int, leaf: np.ndarray) -> Any:
-        """Places a stacked host leaf whose batch axis is `axis`, each process giving its shard."""
-        spec = PartitionSpec()
-        if leaf.ndim > axis:
-            local_devices = len(self.mesh.local_devices)
-            if leaf.shape[axis] % local_devices == 0:
-                spec = PartitionSpec(*[None] * axis, "data")
-            elif jax.process_count() > 1:
-                raise ValueError(
-                    f"phase {phase.name!r}: a batch leaf has {leaf.shape[axis]} rows on this host, "
-                    f"which its {local_devices} devices do not divide"
-                )
-            else:
-                self._say_unsplit(phase, leaf.shape[axis])
-        sharding = NamedSharding(self.mesh, spec)
-        return jax.make_array_from_process_local_data(sharding, leaf)
 
     def _place_once(self, leaf: Any) -> Any:
         """Places a resident array; phases that share one share its copy on the devices."""
@@ -272,7 +240,7 @@ class Programs:
             program,
             static_argnames="length",
             donate_argnums=0,
-            out_shardings=self.replicated,
+            out_shardings=data_parallel.replicated(self.mesh),
         )
         return self._compiled[index, debug]
 
@@ -299,26 +267,4 @@ class Programs:
     def _batch(self, phase: Phase, data: PyTree, state: PyTree, batch: PyTree) -> PyTree:
         if not is_host_fed(phase):
             batch = phase.batch(data, batch_key(state), state.step)
-        return jax.tree.map(partial(self._constrain, phase), batch)
-
-    def _constrain(self, phase: Phase, leaf: Any) -> Any:
-        """Splits a traced batch leaf along its first axis; scalars and odd sizes stay whole."""
-        devices = self.mesh.size
-        if jnp.ndim(leaf) == 0:
-            return leaf
-        if leaf.shape[0] % devices:
-            self._say_unsplit(phase, leaf.shape[0])
-            return leaf
-        sharding = NamedSharding(self.mesh, PartitionSpec("data"))
-        return jax.lax.with_sharding_constraint(leaf, sharding)
-
-
-def _as_on_device(leaf: Any) -> np.ndarray:
-    """Returns a host leaf in the dtype that it has on a device: 32 bits for 64."""
-    array = np.asarray(leaf)
-    return array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
-
-
-def _global_struct(leaf: np.ndarray, hosts: int) -> jax.ShapeDtypeStruct:
-    shape = (leaf.shape[0] * hosts, *leaf.shape[1:]) if leaf.ndim else ()
-    return jax.ShapeDtypeStruct(shape, leaf.dtype)
+        return data_parallel.split(batch, self.mesh, partial(self._say_unsplit, phase))

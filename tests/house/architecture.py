@@ -47,12 +47,12 @@ WINGS = {
     ),
 }
 GLUE = (
-    "search.interface",  # what an objective of a `Search` returns
+    "search.interface",  # what any search is made of: trials, outcomes, measurements
     "experiments.runner",
     "experiments.report",
     "experiments.data",
     "experiments.bench.kernel",
-    "search.interface",  # what any search is made of: trials, outcomes, measurements
+    "parallel.data_parallel",  # how any batch lies on several devices
     "nco",
 )
 # Light modules of a group that its configs may read: they import no network, and so no jax.

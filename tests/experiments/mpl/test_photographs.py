@@ -14,9 +14,10 @@ from experiments.mpl import photographs as glue
 from experiments.runner import config as configs
 from experiments.runner.checks import ConfigError
 from experiments.runner.loop import train
-from experiments.runner.programs import Programs, make_mesh
+from experiments.runner.programs import Programs
 from mpl import splits
 from mpl.models import network as networks
+from parallel.data_parallel import make_mesh
 from tests.experiments.data.test_images import write_cifar
 from tests.experiments.runner.short_runs import ONE, same_states, stop_after
 

@@ -13,9 +13,10 @@ from ml_collections import ConfigDict, config_dict
 from experiments.runner import checks
 from experiments.runner import config as configs
 from experiments.runner.checks import ConfigError
-from experiments.runner.programs import Programs, make_mesh
+from experiments.runner.programs import Programs
 from experiments.runner.schedule import check_phases
 from experiments.runner.workdir import WorkdirError, check_identity, write_config
+from parallel.data_parallel import make_mesh
 from tests.experiments.conftest import TOY
 from tests.experiments.runner import toy as toy_glue
 from tests.experiments.runner.launcher import ROOT

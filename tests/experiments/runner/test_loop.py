@@ -12,7 +12,8 @@ import pytest
 from experiments.runner import feed, loop
 from experiments.runner.experiment import Experiment, Phase
 from experiments.runner.metrics import read
-from experiments.runner.programs import Programs, make_mesh
+from experiments.runner.programs import Programs
+from parallel.data_parallel import make_mesh
 from tests.experiments.runner import toy as glue
 from tests.experiments.runner.short_runs import ONE, same_states, train
 

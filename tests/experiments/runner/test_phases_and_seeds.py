@@ -12,8 +12,9 @@ from experiments.runner import loop, workdir
 from experiments.runner.checkpoint import to_host
 from experiments.runner.checks import ConfigError
 from experiments.runner.metrics import read
-from experiments.runner.programs import Programs, make_mesh
+from experiments.runner.programs import Programs
 from experiments.runner.workdir import WorkdirError
+from parallel.data_parallel import make_mesh
 from tests.experiments.runner import toy as glue
 from tests.experiments.runner.short_runs import ONE, same_states, stop_after, train
 
