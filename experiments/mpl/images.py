@@ -22,10 +22,10 @@ from experiments.mpl import learners, outcome, predictions
 from experiments.mpl.tables import PRINTED
 from experiments.runner.checks import ConfigError, check_bool, check_choice, check_int
 from experiments.runner.experiment import Experiment
-from experiments.runner.stages import State
 from mpl import augment
 from mpl.models.network import predictor
 from mpl.splits import Split, split
+from mpl.stages import State
 
 PyTree = Any
 DATASETS = ("digits", "fashion_mnist", "cifar10", "svhn")

@@ -27,11 +27,11 @@ from experiments.runner.checks import (
     check_int,
     lookup,
 )
-from experiments.runner.stages import Stage, State
 from mpl import augment, baselines, meta, objectives, optimizers, teaching
 from mpl.models import efficientnet, perceptron, resnet, wide_resnet
 from mpl.models.network import Network
 from mpl.objectives import Objective
+from mpl.stages import Stage, State
 from nco.policy_gradient import Learner, moving_average
 
 PyTree = Any

@@ -29,17 +29,18 @@ import optax
 from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
+from experiments.mpl import outcome
 from experiments.report import curves
 from experiments.report.interval import mean_interval
 from experiments.runner import listed, pretrained, search_journal
-from experiments.runner import stages as runner_stages
 from experiments.runner.checks import ConfigError, check_choice, check_float, check_int
 from experiments.runner.experiment import Experiment, Search
-from experiments.runner.stages import Stage, State
 from mpl import baselines, meta, moons, objectives, teaching
+from mpl import stages as sequence
 from mpl.laplacian_svm import laplacian_svm
 from mpl.models import perceptron
 from mpl.models.network import Network, predictor
+from mpl.stages import Stage, State
 from nco.policy_gradient import Learner, moving_average
 
 PyTree = Any
@@ -74,7 +75,7 @@ def build(config: ConfigDict) -> Experiment | Search:
     predict = predictor(net, at_once=2 * config.each)
 
     def evaluate(state: State, step: int) -> dict[str, float]:
-        side = teaching.learned(state.stages[runner_stages.active(stages, step)])
+        side = teaching.learned(state.stages[sequence.active(stages, step)])
         given = np.argmax(predict(*side, np.asarray(state.targets.points)), axis=-1)
         return {"accuracy": accuracy(given, state.targets)}
 
@@ -84,8 +85,8 @@ def build(config: ConfigDict) -> Experiment | Search:
         return result_rows(method, evaluate(state, config.steps)["accuracy"])
 
     return Experiment(
-        init=functools.partial(runner_stages.init, stages, functools.partial(data_set, config)),
-        phases=runner_stages.phases(stages, ()),
+        init=functools.partial(sequence.init, stages, functools.partial(data_set, config)),
+        phases=outcome.phases(stages, ()),
         cycle=False,
         evaluate=evaluate,
         headline=("accuracy", "max"),

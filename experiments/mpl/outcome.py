@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,12 +15,12 @@ from experiments.mpl import learners, predictions
 from experiments.report.interval import mean_interval
 from experiments.report.markdown import markdown
 from experiments.runner import pretrained
-from experiments.runner import stages as runner_stages
-from experiments.runner.experiment import Experiment
-from experiments.runner.stages import Stage, State
+from experiments.runner.experiment import Experiment, Phase
 from experiments.runner.workdir import replace_text
 from mpl import augment, meta
+from mpl import stages as sequence
 from mpl.models.network import Network, predictor
+from mpl.stages import Stage, State
 from mpl.teaching import learned
 
 PyTree = Any
@@ -73,6 +73,22 @@ def load(name: str | Path) -> Classifier:
     return Classifier(net, *side, functools.partial(predictor(net, augment.scaled), *side))
 
 
+def phases(stages: Sequence[Stage], data: PyTree) -> tuple[Phase, ...]:
+    """The runner's phases, all on the same resident data, or fed by the host (`data=None`)."""
+    return tuple(
+        Phase(
+            stage.name,
+            stage.steps,
+            sequence.update(stages, index),
+            stage.batch,
+            data,
+            stage.enter,
+            stage.like,
+        )
+        for index, stage in enumerate(stages)
+    )
+
+
 def experiment(
     config: ConfigDict,
     name: str,
@@ -95,12 +111,12 @@ def experiment(
         judge: of its networks.
         printed: the thesis's figure and its place, by metric, in percent.
         data: resident, of all stages; `None` where the host feeds them.
-        targets: as `experiments.runner.stages.init`.
+        targets: as `mpl.stages.init`.
         prepare: as `Experiment.prepare`.
     """
 
     def evaluate(state: State, step: int) -> dict[str, float]:
-        side = learned(state.stages[runner_stages.active(stages, step)])
+        side = learned(state.stages[sequence.active(stages, step)])
         return judge.accuracies(side, False)
 
     def finish(state: State, workdir: Path) -> list[dict[str, Any]]:
@@ -129,8 +145,8 @@ def experiment(
         return rows
 
     return Experiment(
-        init=functools.partial(runner_stages.init, stages, targets),
-        phases=runner_stages.phases(stages, data),
+        init=functools.partial(sequence.init, stages, targets),
+        phases=phases(stages, data),
         cycle=False,
         evaluate=evaluate,
         headline=("accuracy", "max"),

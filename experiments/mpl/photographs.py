@@ -38,10 +38,10 @@ from experiments.mpl.config import METHODS
 from experiments.mpl.learners import Images
 from experiments.runner.checks import ConfigError, check_choice, check_int
 from experiments.runner.experiment import Experiment
-from experiments.runner.stages import Stage, State
 from mpl import augment, splits
 from mpl.crops import center_crop, random_crop
 from mpl.models.network import predictor
+from mpl.stages import Stage, State
 from mpl.teaching import learned
 
 # Top-1 and top-5 accuracy on ILSVRC 2012's validation set, by `config.row` and method.

@@ -9,7 +9,6 @@ from experiments.mpl import images as mpl_images
 from experiments.mpl import outcome
 from experiments.runner import config as configs
 from experiments.runner import pretrained
-from experiments.runner import stages as runner_stages
 from experiments.runner.checks import ConfigError
 from experiments.runner.loop import train
 from tests.experiments.runner.short_runs import ONE, same_states, stop_after
@@ -91,11 +90,6 @@ def test_finetuning_starts_from_the_student():
         *map(jax.tree.leaves, (after.stages[0].student.params, after.stages[1].params)), strict=True
     ):
         assert np.array_equal(one, other)
-
-
-def test_stages_take_turns():
-    stages = [runner_stages.Stage("a", None, 3, None), runner_stages.Stage("b", None, 2, None)]
-    assert [runner_stages.active(stages, step) for step in (0, 3, 4, 5, 9)] == [0, 0, 1, 1, 1]
 
 
 def test_a_stopped_run_ends_the_same(tmp_path):
