@@ -20,6 +20,7 @@ from experiments.report.rows import Row
 from experiments.report.sweep import Workdirs
 from experiments.runner import pretrained
 from experiments.runner.workdir import read_config
+from mpl import moons
 from mpl.models import perceptron
 from mpl.models.network import predictor
 from mpl.moons import Moons
@@ -122,7 +123,7 @@ def two_moon(rows: Sequence[Row], workdirs: Workdirs, folder: Path) -> list[Path
         given = glue.data_set(config, jax.random.key(seed))
         panels = {method: _classes(path, seed) for method, path in networks.items()}
         if glue.SVM in cells:
-            panels[glue.SVM] = glue.svm(given)
+            panels[glue.SVM] = moons.svm(given)
         made.append(_regions(folder / f"{name}.png", given, panels))
     return made
 
@@ -159,7 +160,7 @@ def _regions(
         axis.scatter(*points.T, s=1.5, c=colours[labels], linewidths=0)
         stars = {"s": 90, "marker": "*", "edgecolors": "black"}
         axis.scatter(*points[shown].T, c=colours[labels[shown]], **stars)
-        right = glue.accuracy(classes(points), given)
+        right = moons.accuracy(classes(points), given)
         axis.set_title(f"{name.replace('_', ' ')}: {100 * right:.1f}%")
         axis.set_xticks([])
         axis.set_yticks([])

@@ -11,10 +11,9 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, UInt8
+from jaxtyping import UInt8
 from ml_collections import ConfigDict
 
 from experiments import data
@@ -22,7 +21,7 @@ from experiments.mpl import learners, outcome, predictions
 from experiments.mpl.tables import PRINTED
 from experiments.runner.checks import ConfigError, check_bool, check_choice, check_int
 from experiments.runner.experiment import Experiment
-from mpl import augment
+from mpl import augment, views
 from mpl.models.network import predictor
 from mpl.splits import Split, split
 from mpl.stages import State
@@ -150,41 +149,20 @@ def _with(targets: np.ndarray, state: State) -> State:
 
 
 def batches(config: ConfigDict, classes: int, *, tuning: bool = False) -> Callable[..., PyTree]:
-    """`(data, key, step) -> batch`, traced; what no learner reads is never computed.
-
-    A batch has one labelled part, as Algorithm 3 has: the images that a teacher with Mixup learns
-    from are those its student is judged by.
-    """
+    """`(data, key, step) -> batch`, traced, by `mpl.views.drawn`."""
     batch_size = config.finetune.batch_size if tuning else config.batch_size
     mixing = config.method == "mixup"
     mixing |= learners.proposes(config, "mixup") and not tuning
-    others = config.unlabelled_batch_size or batch_size
-    shift = functools.partial(augment.weak, pad=config.augment.pad, flip=config.augment.flip)
-    strongly = learners.rand_augment(config)
-
-    def batch(data: dict[str, Array], key: Array, step: Array) -> dict[str, Array]:
-        del step
-        keys = jax.random.split(key, 8)
-        picked = jax.random.randint(keys[0], (batch_size,), 0, len(data["labelled"]))
-        rows = jax.random.randint(keys[1], (others,), 0, len(data["unlabelled"]))
-        images, labels = data["labelled"][picked], data["labels"][picked]
-        if config.augment.labelled != "none":
-            images = shift(keys[2], images)
-        if config.augment.labelled == "strong":
-            images = strongly(keys[3], images)
-        inputs = augment.scaled(images)
-        if mixing:
-            inputs, labels = augment.mixup(keys[4], inputs, jax.nn.one_hot(labels, classes))
-        bare = data["unlabelled"][rows]
-        return {
-            "labelled": inputs,
-            "labels": labels,
-            "weak": augment.scaled(shift(keys[5], bare)),
-            "strong": augment.scaled(strongly(keys[7], shift(keys[6], bare))),
-            "rows": rows,
-        }
-
-    return batch
+    options = {
+        "labelled": batch_size,
+        "unlabelled": config.unlabelled_batch_size or batch_size,
+        "strongly": learners.rand_augment(config),
+        "pad": config.augment.pad,
+        "flip": config.augment.flip,
+        "kind": config.augment.labelled,
+        "mixed": classes if mixing else None,
+    }
+    return lambda data, key, step: views.drawn(data, key, **options)
 
 
 def row_name(config: ConfigDict) -> str:

@@ -35,16 +35,13 @@ from experiments.report.interval import mean_interval
 from experiments.runner import listed, pretrained, search_journal
 from experiments.runner.checks import ConfigError, check_choice, check_float, check_int
 from experiments.runner.experiment import Experiment, Search
-from mpl import baselines, meta, moons, objectives, teaching
+from mpl import baselines, moons, objectives, teaching
 from mpl import stages as sequence
-from mpl.laplacian_svm import laplacian_svm
 from mpl.models import perceptron
 from mpl.models.network import Network, predictor
 from mpl.stages import Stage, State
-from nco.policy_gradient import Learner, moving_average
 
 PyTree = Any
-METHODS = ("supervised", "pseudo_labels", "mpl", "mpl_pure", "mpl_likeliest", "all_labels")
 SVM = "laplacian_svm"
 RIGHT = 0.99  # of the unlabelled points
 
@@ -66,8 +63,10 @@ def build(config: ConfigDict) -> Experiment | Search:
             finish=lambda searched, workdir: result_rows(SVM, searched.best[1]),
         )
     net, method, first = perceptron.two_moon(config.scale), config.method, config.stages.teacher
-    view = functools.partial(views, method, net)
-    stages = [Stage(method, learner(config, net), config.steps - first, batches(config), view=view)]
+    view = functools.partial(seen, method, net)
+    options = {key: config[key] for key in ("learning_rate", "feedback_weight")}
+    main = moons.learner(method, net, **options)
+    stages = [Stage(method, main, config.steps - first, batches(config), view=view)]
     if first:
         tx = optax.sgd(config.learning_rate)
         supervised = baselines.learner(net, objectives.supervised(), tx)
@@ -77,7 +76,7 @@ def build(config: ConfigDict) -> Experiment | Search:
     def evaluate(state: State, step: int) -> dict[str, float]:
         side = teaching.learned(state.stages[sequence.active(stages, step)])
         given = np.argmax(predict(*side, np.asarray(state.targets.points)), axis=-1)
-        return {"accuracy": accuracy(given, state.targets)}
+        return {"accuracy": moons.accuracy(given, state.targets)}
 
     def finish(state: State, workdir: Path) -> list[dict[str, Any]]:
         params, _ = teaching.learned(state.stages[-1])
@@ -96,7 +95,7 @@ def build(config: ConfigDict) -> Experiment | Search:
 
 def check(config: ConfigDict) -> None:
     """Checks all fields of the config."""
-    check_choice(config, "method", (*METHODS, SVM))
+    check_choice(config, "method", (*moons.METHODS, SVM))
     for key, low in (("batch_size", 1), ("shown", 1), ("each", config.shown)):
         check_int(config, key, low=low)
     for key in ("noise", "separation"):
@@ -115,24 +114,6 @@ def data_set(config: ConfigDict, key: Array) -> moons.Moons:
     return moons.moons(jax.random.fold_in(key, 3), **{name: config[name] for name in keys})
 
 
-def learner(config: ConfigDict, net: Network) -> Learner:
-    """The learner of a method's last network."""
-    tx, supervised = optax.sgd(config.learning_rate), objectives.supervised()
-    if config.method in ("supervised", "all_labels"):
-        return baselines.learner(net, supervised, tx)
-    if config.method == "pseudo_labels":
-        return baselines.learner(net, objectives.pseudo_labels(None, view="weak"), tx)
-    likeliest, own = config.method == "mpl_likeliest", config.method != "mpl_pure"
-    return meta.meta_pseudo_labels(
-        teaching.teacher(net, supervised if own else None, likeliest=likeliest),
-        teaching.student(net, view="weak"),
-        tx,
-        tx,
-        baseline=None if likeliest else moving_average(0.99),
-        feedback_weight=config.feedback_weight,
-    )
-
-
 def batches(config: ConfigDict) -> Any:
     """`(data, key, step) -> rows` of the seed's points, traced."""
 
@@ -143,37 +124,23 @@ def batches(config: ConfigDict) -> Any:
     return batch
 
 
-def views(method: str, net: Network, state: State, batch: dict[str, Array]) -> dict[str, Array]:
+def seen(method: str, net: Network, state: State, batch: dict[str, Array]) -> dict[str, Array]:
     """What a learner reads: all labelled points and the batch's, with its teacher's labels."""
-    given, rows = state.targets, batch["rows"]
-    known = rows if method == "all_labels" else given.labelled
-    result = {"labelled": given.points[known], "labels": given.labels[known]}
-    result["weak"] = given.points[rows]
-    if method == "pseudo_labels":
+
+    def label(points: Array) -> Array:
         side = teaching.learned(state.stages[0])
-        result["targets"] = jax.nn.softmax(net.apply(*side, result["weak"], train=False)[0])
-    return result
+        return jax.nn.softmax(net.apply(*side, points, train=False)[0])
 
-
-def accuracy(given: np.ndarray, made: moons.Moons) -> float:
-    """How many of the unlabelled points have their moon's class, as a fraction."""
-    hidden = np.ones(len(made.labels), bool)
-    hidden[np.asarray(made.labelled)] = False
-    return float(np.mean((given == np.asarray(made.labels))[hidden]))
-
-
-def svm(made: moons.Moons) -> Any:
-    """The Laplacian SVM of a data set, as a function from points to classes."""
-    rows = np.asarray(made.labelled)
-    machine = laplacian_svm(np.asarray(made.points), rows, np.asarray(made.labels)[rows])
-    return lambda points: (machine(points) > 0).astype(int)
+    fixed = label if method == "pseudo_labels" else None
+    rows = batch["rows"]
+    return moons.views(state.targets, rows, all_labels=method == "all_labels", label=fixed)
 
 
 def svm_accuracy(config: ConfigDict, seed: int, point: Any, trial: int) -> float:
     """That of the Laplacian SVM on the data set of a seed."""
     del point, trial
     made = data_set(config, jax.random.key(seed))
-    return accuracy(svm(made)(np.asarray(made.points)), made)
+    return moons.accuracy(moons.svm(made)(np.asarray(made.points)), made)
 
 
 def result_rows(name: str, found: float) -> list[dict[str, Any]]:

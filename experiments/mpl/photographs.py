@@ -6,8 +6,7 @@ config but the images, which are opened when a run starts; so `--dry_run` needs 
 
 Decisions where the thesis is silent:
 
-- One random crop of an image is its weak view, and RandAugment of that crop its strong view: the
-  thesis has one x_u.
+- One random crop of an image is its weak view (`mpl.views.of_crops`).
 - A fixed teacher (Pseudo Labels, Noisy Student) that is trained in the same run labels the weak
   view anew in each step, as distributions of all unlabelled images would take 5 GB for ImageNet and
   512 GB for 128 million images. Without that stage a file holds them (`data.predictions`), written
@@ -26,7 +25,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 from ml_collections import ConfigDict
@@ -38,7 +36,7 @@ from experiments.mpl.config import METHODS
 from experiments.mpl.learners import Images
 from experiments.runner.checks import ConfigError, check_choice, check_int
 from experiments.runner.experiment import Experiment
-from mpl import augment, splits
+from mpl import augment, splits, views
 from mpl.crops import center_crop, random_crop
 from mpl.models.network import predictor
 from mpl.stages import Stage, State
@@ -239,7 +237,7 @@ def fed(config: ConfigDict, found: Images, opened: Callable[[], Sources], stage:
         return jax.nn.softmax(logits)
 
     labels = fixed if feed.unlabelled and config.stages.teacher else None
-    view = functools.partial(views, config, labels)
+    view = functools.partial(seen, config, labels)
     return stage._replace(batch=host_batches(config, opened, feed), view=view, like=like)
 
 
@@ -286,31 +284,18 @@ def host_batches(
     return batch
 
 
-def views(
+def seen(
     config: ConfigDict,
     fixed: Callable[[State, Array], Array] | None,
     state: State,
     batch: dict[str, Array],
 ) -> dict[str, Array]:
-    """What a learner reads of a host batch, traced; what no learner reads is never computed."""
+    """What a learner reads of a host batch, traced."""
     # Stream 2 of the run's key: 0 is the runner's, 1 the learners'.
     key = jax.random.fold_in(jax.random.fold_in(state.key, 2), state.step)
-    k_labelled, k_unlabelled = jax.random.split(key)
-    strongly = learners.rand_augment(config)
-    result: dict[str, Array] = {}
-    if "labelled" in batch:
-        images = batch["labelled"]
-        if config.augment.labelled == "strong":
-            images = strongly(k_labelled, images)
-        result |= {"labelled": augment.scaled(images), "labels": batch["labels"]}
-    if "unlabelled" in batch:
-        result["weak"] = augment.scaled(batch["unlabelled"])
-        result["strong"] = augment.scaled(strongly(k_unlabelled, batch["unlabelled"]))
-        if fixed is not None:
-            result["targets"] = fixed(state, result["weak"])
-    if "targets" in batch:
-        result["targets"] = batch["targets"].astype(jnp.float32)
-    return result
+    options = {"strongly": learners.rand_augment(config), "kind": config.augment.labelled}
+    result = views.of_crops(batch, key, **options)
+    return result if fixed is None else result | {"targets": fixed(state, result["weak"])}
 
 
 def middles(

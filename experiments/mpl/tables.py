@@ -33,6 +33,7 @@ from experiments.report.interval import Interval, mean_interval, rate_interval
 from experiments.report.rows import Row
 from experiments.report.sweep import Cell, Table, Workdirs
 from experiments.runner.workdir import RESULTS, read_results
+from mpl.moons import METHODS
 
 IMAGES = {"digits": 1500, "fashion_mnist": 60_000}  # for training, of which figure 5.5 labels parts
 UPDATES = {"digits": 2000, "fashion_mnist": 10_000}  # of each network, in the preset `cpu`
@@ -202,7 +203,7 @@ def _last(name: str, workdirs: Workdirs) -> list[Row]:
 
 def _of_moons() -> dict[str, Cell]:
     """TwoMoon: moons drawn apart, other data sets ("fresh"), and the usual, interlocked ones."""
-    every, some = (*moons.METHODS, moons.SVM), (*moons.METHODS[:3], moons.SVM)
+    every, some = (*METHODS, moons.SVM), (*METHODS[:3], moons.SVM)
     cells = {}
     for prefix, methods, changes in (
         ("", every, {}),
