@@ -32,7 +32,7 @@ from ml_collections import ConfigDict
 from experiments.mpl import outcome
 from experiments.report import curves
 from experiments.report.interval import mean_interval
-from experiments.runner import listed, pretrained, search_journal
+from experiments.runner import pretrained, search_journal
 from experiments.runner.checks import ConfigError, check_choice, check_float, check_int
 from experiments.runner.experiment import Experiment, Search
 from mpl import baselines, moons, objectives, teaching
@@ -40,6 +40,7 @@ from mpl import stages as sequence
 from mpl.models import perceptron
 from mpl.models.network import Network, predictor
 from mpl.stages import Stage, State
+from search import listed
 
 PyTree = Any
 SVM = "laplacian_svm"

@@ -23,11 +23,12 @@ from experiments.nco import solver_pool
 from experiments.nco.problems import lengths
 from experiments.report.interval import mean_interval
 from experiments.report.rows import Row
-from experiments.runner import listed, search_journal
+from experiments.runner import search_journal
 from experiments.runner.checks import check_int
 from experiments.runner.experiment import Search
 from experiments.runner.workdir import replacing
 from nco import solvers
+from search import listed
 from search.interface import Measured
 
 FILE = "labels.npz"

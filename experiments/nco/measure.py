@@ -30,10 +30,11 @@ from experiments.nco.problems import (
 )
 from experiments.report.interval import Interval, mean_interval
 from experiments.report.rows import Row
-from experiments.runner import listed, search_journal
+from experiments.runner import search_journal
 from experiments.runner.checks import UserError, check_bool, check_choice, check_int
 from experiments.runner.experiment import Search
 from nco import many
+from search import listed
 from search.interface import Measured
 
 Score = Callable[[np.ndarray], np.ndarray]  # solutions of a part's instances -> float64

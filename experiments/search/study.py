@@ -15,11 +15,11 @@ from typing import Any
 
 from experiments.report.rows import Row
 from experiments.report.sweep import Workdirs
-from experiments.runner import listed
 from experiments.runner.checks import UserError
 from experiments.runner.experiment import Search
 from experiments.runner.search_journal import Recorded, recorded
 from experiments.runner.workdir import RESULTS, read_results
+from search import listed
 from search.interface import Measured
 
 Metrics = Mapping[str, Mapping[str, float]]  # of a row, by its name

@@ -48,6 +48,7 @@ WINGS = {
 }
 GLUE = (
     "search.interface",  # what any search is made of: trials, outcomes, measurements
+    "search.listed",  # a measurement is a search of a list
     "experiments.runner",
     "experiments.report",
     "experiments.data",

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from experiments.runner import config as configs
-from experiments.runner import listed, search_loop
+from experiments.runner import search_loop
 from experiments.runner.experiment import Search
 from experiments.runner.search_journal import JOURNAL, recorded
 from experiments.runner.workdir import WorkdirError
-from search.interface import Measured, Outcome, score
+from search import listed
+from search.interface import Measured
 from tests.experiments.runner.test_search_loop import TOY
 
 POINTS = [["a", 1], ["a", 2], ["b", 1], ["b", 2], ["b", 3]]
@@ -83,16 +84,6 @@ def test_a_failed_start_counts_as_the_first_reward(tmp_path):
     search(tmp_path / "none", work(objective=lambda point, seed: float("nan")))
     with pytest.raises(ValueError, match="no evaluation that did not fail"):
         _ = recorded(tmp_path / "none")[0].best
-
-
-def test_a_list_has_an_end_and_each_point_one_outcome():
-    searcher = listed.searcher(POINTS)
-    state, trials = searcher.ask(searcher.init(0), 4)
-    with pytest.raises(ValueError, match="expected at most the 1 points left"):
-        searcher.ask(state, 2)
-    state = searcher.tell(state, [score(trials[0], measure)])
-    with pytest.raises(ValueError, match="outcome 0"):
-        searcher.tell(state, [Outcome(0, 1.0, "ok")])
 
 
 def test_a_folder_without_a_journal_is_refused(tmp_path):

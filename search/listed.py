@@ -16,9 +16,9 @@ class State(NamedTuple):
     """How far the list has been asked for.
 
     Attributes:
-      seed: of the search.
-      asked: points asked for.
-      told: ids of the trials that have an outcome.
+        seed: of the search.
+        asked: points asked for.
+        told: ids of the trials that have an outcome.
     """
 
     seed: int
@@ -30,7 +30,11 @@ def searcher(points: Sequence[Any]) -> Searcher:
     """The points of a list, one after another; a search of it has at most as many trials.
 
     Args:
-      points: what the objective takes; kept in a journal, so JSON has to have them.
+        points: what the objective takes; where a journal keeps them, JSON has to have them.
+
+    Raises:
+        ValueError: in `ask`, fewer than 1 point or more than are left; in `tell`, an outcome of a
+            trial that was not asked for, or has one.
     """
 
     def ask(state: State, n: int) -> tuple[State, list[Trial]]:
