@@ -10,6 +10,7 @@ Source: Wang 2022, section 2.2.2; the kernel, bounds and steps of TuRBO (Eriksso
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -124,6 +125,24 @@ def predict(
         mean, variance = jax.device_get(_predict(posterior, _padded(at)))
     mean, variance = mean[: len(at)], variance[: len(at)]
     return posterior.mean + posterior.scale * mean, posterior.scale * np.sqrt(variance)
+
+
+def surrogate(steps: int = 50) -> Callable[[Any, Any, np.random.Generator], Callable[..., Any]]:
+    """A process of all samples, as `lanas.searcher` takes a surrogate.
+
+    Args:
+        steps: of each fit, as `fit`.
+
+    Returns:
+        `(encodings [n, hot], values [n], random numbers) -> predict`, where
+        `predict(encodings [m, hot])` is mean and standard deviation, float64 `[m]` each.
+    """
+
+    def fitted(encodings: Any, values: Any, rng: np.random.Generator) -> Callable[..., Any]:
+        del rng
+        return partial(predict, fit(encodings, values, steps=steps))
+
+    return fitted
 
 
 def sample(

@@ -22,8 +22,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from experiments.report.rows import Row
 from experiments.report.sweep import Cell, Table, Workdirs
 from experiments.runner.checks import check_choice, check_int
@@ -34,7 +32,7 @@ from experiments.search import figures
 from experiments.search.config import CONTROL
 from experiments.search.curves import at_marks, curves, over_seeds
 from experiments.search.methods import box_search
-from search import control
+from search import control, progress
 from search.spaces import Box
 
 SOURCE = "Wang 2022, table 5.2: average episodes (#samples), which does not say which of the two"
@@ -102,9 +100,8 @@ def _rows(name: str, workdirs: Workdirs) -> list[Row]:
         values["episodes"] = [budget * per] * len(found)
     if task in control.LOCOMOTION:
         threshold = control.LOCOMOTION[task].threshold
-        reached = found[:, -1] >= threshold
-        needed = np.where(reached, np.argmax(found >= threshold, axis=1) + 1, budget)
-        values["reached_fraction"] = reached.astype(float)
+        needed = progress.first_at(found, threshold, never=budget)
+        values["reached_fraction"] = (found[:, -1] >= threshold).astype(float)
         values["evaluations_to_threshold"] = needed
         values["episodes_to_threshold"] = needed * config["episodes"]
         published = control.LOCOMOTION[task].reference

@@ -42,7 +42,7 @@ from experiments.runner.checks import check_choice, check_float
 from experiments.runner.experiment import Search
 from experiments.search.methods import asked
 from experiments.search.tabular import found, sample_rows
-from search import baselines, design_spaces, distinct, mcts
+from search import baselines, design_spaces, distinct, mcts, progress
 from search.bandit import Form
 
 ORDERS = get_args(design_spaces.Order)
@@ -121,11 +121,7 @@ def draw(_: Sequence[Row], workdirs: Workdirs, folder: Path) -> Iterable[Path]:
         spread.set_title("(b) what an action decides")
         steps = np.arange(1, len(known) + 1)
         for name in names:
-            best = [
-                np.pad(each.best, (0, len(known) - len(each.best)), mode="edge")
-                for each in found(workdirs[name], top)
-            ]
-            regret = 100 * (top - np.array(best))
+            regret = 100 * progress.regrets(found(workdirs[name], top), top, len(known))
             low, middle, high = np.percentile(regret, [25, 50, 75], axis=0)
             curves.plot(steps, middle, label=name, color=colours[name])
             curves.fill_between(steps, low, high, color=colours[name], alpha=0.18, lw=0)

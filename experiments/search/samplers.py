@@ -20,7 +20,7 @@ regret, in percentage points of accuracy, after so many samples.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args
@@ -38,9 +38,10 @@ from experiments.runner.experiment import Search
 from experiments.runner.workdir import read_config
 from experiments.search.methods import asked
 from experiments.search.nasbench201 import MADE_UP, rewards
-from experiments.search.tabular import Found, found, sample_rows
-from search import baselines, benchmarks, gp, lanas
+from experiments.search.tabular import found, sample_rows
+from search import baselines, benchmarks, gp, lanas, progress
 from search.bandit import Form
+from search.progress import Found
 
 FIGURE = "figure4_5.png"
 MARKS = (60, 100, 150, 200, 300)
@@ -58,7 +59,7 @@ def build(config: Any) -> Search:
     space, values = benchmarks.nasbench201(), rewards(task)
     more: dict[str, Any] = {}
     if sampler == "pi_bayes":
-        surrogate = functools.partial(_surrogate, check_int(config, "fit_steps", low=0))
+        surrogate = gp.surrogate(check_int(config, "fit_steps", low=0))
         more = {"surrogate": surrogate, "candidates": check_int(config, "candidates", low=1)}
     if sampler == "perceptron":
         more = {"hidden_units": check_int(config, "hidden_units", low=1)}
@@ -68,20 +69,6 @@ def build(config: Any) -> Search:
         functools.partial(benchmarks.look_up, space, values), f"{task}-{sampler}",
         headline=("accuracy", "max"), goal=float(values.max()),
     )  # fmt: skip
-
-
-def _surrogate(
-    steps: int, encodings: Any, values: Any, rng: Any
-) -> Callable[[Any], tuple[Any, Any]]:
-    """A Gaussian process of all samples."""
-    posterior = gp.fit(encodings, values, steps=steps)
-    return lambda at: gp.predict(posterior, at)
-
-
-def regrets(each: Sequence[Found], best: float, budget: int) -> Float[np.ndarray, "seed budget"]:
-    """Percentage points below the best after each sample; 0 from where it was found."""
-    curves = [np.pad(one.best, (0, budget - len(one.best)), mode="edge") for one in each]
-    return 100.0 * (best - np.array(curves))
 
 
 def rows(name: str, workdirs: Workdirs) -> list[Row]:
@@ -100,11 +87,11 @@ def _config(workdir: Path) -> dict[str, Any]:
 
 
 def _found(workdir: Path) -> tuple[Sequence[Found], Float[np.ndarray, "seed budget"]]:
-    """What the seeds of a run have found, and their regrets."""
+    """What the seeds of a run have found, and their regrets in percentage points."""
     config = _config(workdir)
     best = float(rewards(config["task"]).max())
     each = found(workdir, best)
-    return each, regrets(each, best, config["steps"])
+    return each, 100.0 * progress.regrets(each, best, config["steps"])
 
 
 def draw(_: Sequence[Row], workdirs: Workdirs, folder: Path) -> Iterable[Path]:

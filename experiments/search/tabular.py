@@ -2,10 +2,8 @@
 
     rows = sample_rows("cifar10-alphax", found(workdir, best))
 
-A sample is a distinct point that the search asked for: one that it asks for again costs nothing, as
-in the thesis (unique valid samples). The best is every point whose reward is the table's largest: a
-tie counts as found. A seed that does not find it within the budget counts as the budget, which is
-then a lower bound: `found` says so, and so do the rows.
+What counts as a sample and as found, `search.progress` says; a seed that does not find the best
+within the budget counts as the budget, and `found_fraction` tells of it.
 """
 
 from __future__ import annotations
@@ -13,29 +11,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
 from experiments.report.interval import mean_interval, median_interval
 from experiments.report.rows import Row
-from experiments.runner.search_journal import Recorded, recorded
+from experiments.runner.search_journal import recorded
 from experiments.runner.workdir import RESULTS, read_results
-
-
-class Found(NamedTuple):
-    """A search of a table.
-
-    Attributes:
-      samples: distinct points until the best, or the budget.
-      found: whether it was found.
-      best: float64 `[samples]`, the best reward after each distinct point.
-    """
-
-    samples: int
-    found: bool
-    best: Float[np.ndarray, " samples"]
+from search import progress
+from search.progress import Found
 
 
 @functools.cache
@@ -47,17 +31,12 @@ def found(workdir: Path, best: float) -> tuple[Found, ...]:
       best: the largest reward there is.
     """
     budget = read_results(workdir / RESULTS)["steps"]
-    return tuple(_found(each, best, budget) for each in recorded(workdir))
-
-
-def _found(search: Recorded, best: float, budget: int) -> Found:
-    points = np.array([search.points[i] for i in search.told])
-    _, first = np.unique(points, axis=0, return_index=True)
-    curve = np.fmax.accumulate(search.values[np.sort(first)])
-    hit = np.flatnonzero(curve >= best)
-    if not len(hit):
-        return Found(budget, False, curve)
-    return Found(int(hit[0]) + 1, True, curve[: hit[0] + 1])
+    return tuple(
+        progress.until_best(
+            np.array([each.points[i] for i in each.told]), each.values, best, budget
+        )
+        for each in recorded(workdir)
+    )
 
 
 def sample_rows(name: str, found: Sequence[Found]) -> list[Row]:

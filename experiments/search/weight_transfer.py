@@ -28,7 +28,7 @@ from experiments.runner.checks import check_choice, check_float, check_int
 from experiments.runner.experiment import Search
 from experiments.search import study
 from experiments.search.plain_cnn_training import load_images
-from search import alphax, design_spaces, interface, plain_cnn
+from search import alphax, design_spaces, interface, plain_cnn, progress
 from search.interface import Measured
 
 SHORT = (9, 17, 20)  # epochs whose accuracies are rows
@@ -77,7 +77,9 @@ def curve_rows(*each: Float[np.ndarray, " epoch"]) -> Measured:
     target = 100 * float(each[0][-5:].mean())
     rows: dict[str, dict[str, float]] = {}
     for name, accuracies in zip(STARTS, each, strict=True):
-        rows[name] = {"epochs_to_match": first(100 * accuracies, target)} | {
+        never = len(accuracies) + 1
+        (needed,) = progress.first_at(100 * accuracies[None], target, never)
+        rows[name] = {"epochs_to_match": int(needed)} | {
             f"accuracy_{epochs}_percent": 100 * float(accuracies[epochs - 1])
             for epochs in SHORT
             if epochs <= len(accuracies)
@@ -85,12 +87,6 @@ def curve_rows(*each: Float[np.ndarray, " epoch"]) -> Measured:
     rows["scratch"][f"accuracy_{len(each[0])}_percent"] = target
     gain = rows["scratch"]["epochs_to_match"] - rows["transferred"]["epochs_to_match"]
     return study.found(rows, gain)
-
-
-def first(accuracies: Float[np.ndarray, " epoch"], target: float) -> int:
-    """The number of epochs, from 1, after which the target is reached; one too many if never."""
-    reached = np.flatnonzero(accuracies >= target)
-    return int(reached[0]) + 1 if len(reached) else len(accuracies) + 1
 
 
 def rows(name: str, workdirs: Workdirs) -> list[Row]:

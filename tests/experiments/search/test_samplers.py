@@ -7,7 +7,6 @@ from experiments.runner import config as configs
 from experiments.runner.checks import ConfigError
 from experiments.search import nasbench201, samplers
 from experiments.search.samplers import TABLES
-from experiments.search.tabular import Found
 from search import benchmarks, interface
 from tests.experiments.search.cells import changed, ended
 
@@ -44,15 +43,6 @@ def test_rows_are_what_the_searches_found(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     (picture,) = TABLE.draw([], workdirs, tmp_path)
     assert picture.stat().st_size > 10_000
-
-
-def test_the_regret_is_zero_from_where_the_best_was_found():
-    found = [
-        Found(3, True, np.array([0.1, 0.2, 0.3])), Found(4, False, np.array([0.1, 0.1, 0.1, 0.25]))
-    ]  # fmt: skip
-    np.testing.assert_allclose(
-        samplers.regrets(found, 0.3, 4), [[20, 10, 0, 0], [20, 20, 20, 5]], atol=1e-9
-    )
 
 
 def test_bayes_takes_the_most_promising_of_the_region():

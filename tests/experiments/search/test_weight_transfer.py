@@ -13,11 +13,6 @@ from tests.experiments.search.cells import changed, ended
 TABLE = TABLES["search/weight_transfer"]
 
 
-def test_the_first_epoch_that_reaches_a_target():
-    assert weight_transfer.first(np.array([0.1, 0.5, 0.4]), 0.5) == 2
-    assert weight_transfer.first(np.array([0.1, 0.5, 0.4]), 0.6) == 4
-
-
 def test_rows_of_two_curves_by_hand():
     scratch = np.concatenate([np.linspace(0.1, 0.7, 65), np.full(5, 0.65)])
     transferred = np.concatenate([[0.2, 0.8], np.full(68, 0.7)])
