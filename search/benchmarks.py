@@ -9,6 +9,7 @@ Source: Wang 2022, section 5.3, for the boxes; the functions' standard definitio
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -114,6 +115,39 @@ def moved(name: str, dim: int, seed: int) -> functools.partial[float]:
     return functools.partial(
         negated, functools.partial(_apart, function.cost, place - function.minimum)
     )
+
+
+class Problem(NamedTuple):
+    """A test function, its dimensions, and whether each seed has its minimum elsewhere."""
+
+    name: str
+    dim: int
+    moved: bool
+
+    @property
+    def box(self) -> Box:
+        """What is searched."""
+        return FUNCTIONS[self.name].box(self.dim)
+
+    def objective(self, seed: int) -> functools.partial[float]:
+        """The reward, to be maximised; the seed matters where the minimum is moved."""
+        return moved(self.name, self.dim, seed) if self.moved else objective(self.name)
+
+
+def problem(function: str) -> Problem:
+    """The problem of a function's name with its dimension, and "_moved" where it is.
+
+    Raises:
+        ValueError: an unknown function, or a dimension below 2.
+
+    >>> problem("ackley20_moved")
+    Problem(name='ackley', dim=20, moved=True)
+    """
+    match = re.fullmatch(r"([a-z]+)(\d+)(_moved)?", function)
+    if match is None or match[1] not in FUNCTIONS or int(match[2]) < 2:
+        known = ", ".join(FUNCTIONS)
+        raise ValueError(f"function: expected one of {known} and a dimension, got {function!r}")
+    return Problem(match[1], int(match[2]), match[3] is not None)
 
 
 def _apart(cost: Cost, offset: Float[np.ndarray, " dim"], point: Real[np.ndarray, " dim"]) -> float:

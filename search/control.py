@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -22,6 +23,9 @@ from jaxtyping import Bool, Float, Real
 from search import spaces
 from search.interface import trial_seed
 from search.spaces import Box
+
+Objective = Callable[[Any, int], float]
+FRESH = 50  # terrains or episodes of a point tried again
 
 # What the controller that comes with the environment has in place of the twelve parameters.
 LANDER_DEFAULTS = (0.5, 1.0, 0.4, 0.55, 0.5, 1.0, 0.5, 0.5, 0.0, 0.5, 0.05, 0.05)
@@ -244,6 +248,41 @@ def walk(task: str, point: Real[np.ndarray, " dim"], seed: int, *, episodes: int
             for number in range(episodes)
         ]
     return float(np.mean(totals))
+
+
+class Problem(NamedTuple):
+    """A task as a search sees it.
+
+    Attributes:
+        box: of its points.
+        objective: `(point, seed) -> reward`.
+        fresh: the same over terrains or starts that no search sees, as the best of many noisy
+            values is too high; `None` where rewards have no noise.
+    """
+
+    box: Box
+    objective: Objective
+    fresh: Objective | None
+
+
+def problem(task: str, *, terrains: int = 50, episodes: int = 10) -> Problem:
+    """The problem of a task.
+
+    Args:
+        task: "lunar", "rover", or one of `LOCOMOTION`.
+        terrains: of an evaluation of the lander.
+        episodes: of an evaluation of a walker.
+
+    Raises:
+        ValueError: an unknown task.
+    """
+    if task == "rover":
+        return Problem(rover_box(), rover, None)
+    if task == "lunar":
+        unseen = partial(land, terrains=FRESH, first=terrains)
+        return Problem(lander_box(), partial(land, terrains=terrains), unseen)
+    objective, fresh = (partial(walk, task, episodes=count) for count in (episodes, FRESH))
+    return Problem(policy_box(task), objective, fresh)
 
 
 def require() -> None:

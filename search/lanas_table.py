@@ -151,6 +151,33 @@ def search(
     return jax.lax.map(one, keys, batch_size=together)
 
 
+def asked(
+    encodings: Float[np.ndarray, "row hot"],
+    values: Float[np.ndarray, " row"],
+    seed: int,
+    *,
+    budget: int,
+    settings: Settings,
+) -> Int[np.ndarray, " asked"]:
+    """Which rows a single seed asks for: at least `budget`, rounded up to whole trees.
+
+    Args:
+        encodings: of all points, one a row.
+        values: their rewards.
+        seed: of the search.
+        budget: evaluations.
+        settings: of the search.
+
+    Raises:
+        ValueError: a setting out of range.
+    """
+    trees = -(-max(budget - settings.num_init, 0) // settings.select_every)
+    whole = settings.num_init + trees * settings.select_every
+    table = jnp.asarray(encodings, jnp.float32), jnp.asarray(values, jnp.float32)
+    keys = jax.random.key(seed)[None]
+    return np.asarray(search(*table, keys, budget=whole, settings=settings)[0])
+
+
 def check(settings: Settings, budget: int, rows: int) -> None:
     """Checks settings against the budget and the size of the table.
 

@@ -14,6 +14,7 @@ Source: Wang 2022, sections 4.1, and 3.2.4 for weights from parent to child.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ from search.weight_transfer import transfer
 PyTree = Any
 SIDE, CLASSES = 8, 10
 KERNELS, FILTERS = (3, 5), (4, 8)
+Chunk = list[int]  # training, first network, how many: all of one depth
 
 
 def masks(kernels: Int[Array, " depth"], filters: Int[Array, " depth"]) -> dict[str, Array]:
@@ -188,6 +190,26 @@ def train_each(
         return train(params, mask, order, data, **options)[1][0]
 
     return jax.lax.map(one, (kernels, filters, keys))
+
+
+def chunks(
+    encodings: Int[np.ndarray, "net 11"], depths: Sequence[int], trainings: int, together: int
+) -> list[Chunk]:
+    """The work of training every network of some depths, so many times.
+
+    Args:
+        encodings: of `design_spaces.plain_cnns`, those of a depth one after the other.
+        depths: of the networks.
+        trainings: of each network.
+        together: how many, of one depth, are trained in one program at most.
+    """
+    made = []
+    for depth in depths:
+        rows = np.flatnonzero(encodings[:, 0] == depth)
+        for first in range(0, len(rows), together):
+            count = min(together, len(rows) - first)
+            made += [[training, int(rows[first]), count] for training in range(trainings)]
+    return made
 
 
 def named(

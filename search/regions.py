@@ -5,7 +5,7 @@ Source: Wang 2022, section 5.4.3 (figures 5.3, 5.9 and 5.11).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -173,6 +173,20 @@ def measure(space: Box, iteration: Iteration) -> dict[str, float]:
         share = volume(iteration.region, space.dim, interface.generator(0))
         found["volume_percent"] = 100.0 * share
     return found
+
+
+def regret_correlation(run: Sequence[Iteration]) -> float:
+    """Spearman's correlation of splits and selected regret over iterations.
+
+    It is 0 where one of the two never changes, as there is no order then.
+    """
+    from scipy.stats import spearmanr
+
+    counts = [splits(each.root) for each in run]
+    regret = [-each.selected for each in run]
+    if len(set(counts)) == 1 or len(set(regret)) == 1:
+        return 0.0
+    return float(spearmanr(counts, regret).statistic)
 
 
 class Sine(NamedTuple):

@@ -17,8 +17,6 @@ All but the rover need the extra `control`.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,20 +31,16 @@ from experiments.search.config import CONTROL
 from experiments.search.curves import at_marks, curves, over_seeds
 from experiments.search.methods import box_search
 from search import control, progress
-from search.spaces import Box
 
 SOURCE = "Wang 2022, table 5.2: average episodes (#samples), which does not say which of the two"
 MARKS = (50, 100, 200, 300, 500, 1000, 2000, 5000)
-FRESH = 50  # terrains or episodes
 UNSEEN = 2**31  # a seed that no trial has
-
-Objective = Callable[[Any, int], float]
 
 
 def build(config: Any) -> Search:
     """A search for a controller; the packages of its task are asked for where it starts."""
     task = check_choice(config, "task", CONTROL)
-    box, objective, fresh = problem(
+    box, objective, fresh = control.problem(
         task,
         terrains=check_int(config, "terrains", low=1),
         episodes=check_int(config, "episodes", low=1),
@@ -63,19 +57,6 @@ def build(config: Any) -> Search:
         return rows
 
     return work._replace(finish=finish)
-
-
-def problem(task: str, *, terrains: int, episodes: int) -> tuple[Box, Objective, Objective | None]:
-    """A task's box, its objective, and the same over terrains or starts that no search sees."""
-    if task == "rover":
-        return control.rover_box(), control.rover, None
-    if task == "lunar":
-        land = functools.partial(control.land, terrains=terrains)
-        return control.lander_box(), land, functools.partial(
-            control.land, terrains=FRESH, first=terrains
-        )  # fmt: skip
-    walk = functools.partial(control.walk, task, episodes=episodes)
-    return control.policy_box(task), walk, functools.partial(control.walk, task, episodes=FRESH)
 
 
 BUDGETS = {"lunar": 300, "rover": 1000, "hopper": 300, "swimmer": 150}

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from experiments.data.nasbench201 import CELLS, TASKS
 from experiments.report import figures
@@ -66,7 +66,7 @@ def build(config: Any) -> Search:
     @functools.lru_cache(maxsize=1)
     def order(seed: int) -> Int[np.ndarray, " budget"]:
         if samples == "lanas":
-            return searched(encodings, values, settings, seed, max(sizes))
+            return lanas_table.asked(encodings, values, seed, budget=max(sizes), settings=settings)
         return interface.generator(seed, 0).permutation(len(values))
 
     def measure(seed: int, size: int) -> Measured:
@@ -78,26 +78,6 @@ def build(config: Any) -> Search:
         return study.found(rows, seen.quality.rank_correlation, **lists)
 
     return study.search(sizes, measure, ("rank_correlation", "max"))
-
-
-def searched(
-    encodings: Float[np.ndarray, "cell hot"],
-    values: Float[np.ndarray, " cell"],
-    settings: Settings,
-    seed: int,
-    budget: int,
-) -> Int[np.ndarray, " budget"]:
-    """The cells that LaNAS asks for."""
-    import jax
-    import jax.numpy as jnp
-
-    trees = -(-max(budget - settings.num_init, 0) // settings.select_every)
-    asked = lanas_table.search(
-        jnp.asarray(encodings, jnp.float32), jnp.asarray(values, jnp.float32),
-        jax.random.key(seed)[None],
-        budget=settings.num_init + trees * settings.select_every, settings=settings,
-    )  # fmt: skip
-    return np.asarray(asked[0])
 
 
 def _with_none(array: np.ndarray) -> list[Any]:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import csv
 import functools
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,6 @@ from search.interface import Measured
 
 TRAINED_ON = 600
 FILE = "plain_cnn.csv"
-Chunk = list[int]  # training, first network, how many: all of one depth
 
 
 def build(config: Any) -> Search:
@@ -50,10 +48,10 @@ def build(config: Any) -> Search:
         "rate": check_float(config, "learning_rate", positive=True),
     }
     encodings = plain_cnns()
-    points = chunks(encodings, list(config.depths), trainings, together)
+    points = plain_cnn.chunks(encodings, list(config.depths), trainings, together)
     images = functools.cache(load_images)
 
-    def measure(seed: int, chunk: Chunk) -> Measured:
+    def measure(seed: int, chunk: plain_cnn.Chunk) -> Measured:
         training, first, count = chunk
         some = first + np.arange(count)
         depth = int(encodings[first, 0])
@@ -73,19 +71,6 @@ def build(config: Any) -> Search:
         write(workdir / FILE, encodings[trained], found[trained])
 
     return study.search(points, measure, ("accuracy", "max"), finish)
-
-
-def chunks(
-    encodings: Int[np.ndarray, "net 11"], depths: Sequence[int], trainings: int, together: int
-) -> list[Chunk]:
-    """The work: every network of some depths in every training, some of one depth at a time."""
-    made = []
-    for depth in depths:
-        rows = np.flatnonzero(encodings[:, 0] == depth)
-        for first in range(0, len(rows), together):
-            count = min(together, len(rows) - first)
-            made += [[training, int(rows[first]), count] for training in range(trainings)]
-    return made
 
 
 def load_images() -> dict[str, Array]:

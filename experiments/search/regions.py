@@ -56,7 +56,7 @@ def build(config: Any) -> Search:
         rows = {f"{task}-{mark}": regions.measure(box, run[mark]) for mark in config.marks}
         splits = [regions.splits(each.root) for each in run]
         regret = [-each.selected for each in run]
-        rows[task] = {"regret_correlation": _correlation(splits, regret)}
+        rows[task] = {"regret_correlation": regions.regret_correlation(run)}
         return study.found(rows, run[-1].best, splits=splits, regret=regret)
 
     return study.search([task], measure, ("value", "min"))
@@ -94,14 +94,6 @@ def iterations(config: Any, seed: int, count: int) -> list[Iteration]:
         box_of(config.task), settings_of(config), benchmarks.objective("ackley"),
         seed=seed, count=count, batch=check_int(config, "together", low=1),
     )  # fmt: skip
-
-
-def _correlation(splits: Sequence[int], regret: Sequence[float]) -> float:
-    from scipy.stats import spearmanr
-
-    if len(set(splits)) == 1 or len(set(regret)) == 1:  # it never changes: there is no order
-        return 0.0
-    return float(spearmanr(splits, regret).statistic)
 
 
 def draw(_: Sequence[Row], workdirs: Workdirs, folder: Path) -> Iterable[Path]:

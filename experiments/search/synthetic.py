@@ -11,9 +11,8 @@ low.
 from __future__ import annotations
 
 import functools
-import re
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 from experiments.report.rows import Row
 from experiments.report.sweep import Cell, Table, Workdirs
@@ -23,47 +22,19 @@ from experiments.search import figures, tree
 from experiments.search.curves import at_marks, curves, over_seeds
 from experiments.search.methods import box_search
 from search import benchmarks
-from search.spaces import Box
 
 MARKS = (100, 300, 500, 700)  # evaluations at which a row is written besides the last
 LONG, SHORT = 1000, 300  # evaluations; the shorter budget is of what fits a process to all samples
 
 
-class Problem(NamedTuple):
-    """A test function, its dimensions, and whether each seed has its minimum elsewhere."""
-
-    name: str
-    dim: int
-    moved: bool
-
-    @property
-    def box(self) -> Box:
-        """What is searched."""
-        return benchmarks.FUNCTIONS[self.name].box(self.dim)
-
-    def objective(self, seed: int) -> Callable[[Any, int], float]:
-        """The reward, to be maximised; the seed matters where the minimum is moved."""
-        if self.moved:
-            return benchmarks.moved(self.name, self.dim, seed)
-        return benchmarks.objective(self.name)
-
-
-def parse(function: str) -> Problem:
-    """The problem of, say, "ackley20" or "ackley20_moved".
-
-    Raises:
-      ConfigError: no such function.
-    """
-    match = re.fullmatch(r"([a-z]+)(\d+)(_moved)?", function)
-    if match is None or match[1] not in benchmarks.FUNCTIONS or int(match[2]) < 2:
-        known = [f"{name}20{end}" for name in benchmarks.FUNCTIONS for end in ("", "_moved")]
-        raise ConfigError("function", "a name and a dimension of at least 2", function, known)
-    return Problem(match[1], int(match[2]), match[3] is not None)
-
-
 def build(config: Any) -> Search:
     """A search of a test function, minimised."""
-    problem = parse(config.function)
+    try:
+        problem = benchmarks.problem(config.function)
+    except ValueError as error:
+        known = [f"{name}20{end}" for name in benchmarks.FUNCTIONS for end in ("", "_moved")]
+        wanted = "a name and a dimension of at least 2"
+        raise ConfigError("function", wanted, config.function, known) from error
     return box_search(
         config, problem.box, problem.objective(config.seed), config.function,
         headline=("value", "min"), of_seed=problem.objective if problem.moved else None,

@@ -196,3 +196,17 @@ def test_a_policy_walks_the_same_way_twice_and_the_matrix_is_row_by_row():
             if ended:
                 break
     assert found == pytest.approx(np.mean(totals), rel=1e-9)
+
+
+def test_a_task_is_a_box_and_an_objective_and_one_that_is_fresh():
+    box, objective, fresh = control.problem("rover")
+    assert (box.dim, objective, fresh) == (60, control.rover, None)
+    lunar = control.problem("lunar", terrains=7)
+    assert lunar.objective.keywords == {"terrains": 7}
+    assert lunar.fresh.keywords == {"terrains": control.FRESH, "first": 7}  # none is seen
+    swimmer = control.problem("swimmer", episodes=2)
+    assert (swimmer.box.dim, swimmer.objective.args) == (16, ("swimmer",))
+    assert swimmer.objective.keywords == {"episodes": 2}
+    assert swimmer.fresh.keywords == {"episodes": control.FRESH}
+    with pytest.raises(ValueError, match="task"):
+        control.problem("dog")

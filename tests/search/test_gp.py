@@ -111,3 +111,11 @@ def test_equal_values_and_equal_points_are_fitted():
 def test_bad_data_are_refused(values):
     with pytest.raises(ValueError, match="as many finite values as points"):
         gp.fit(np.zeros((len(values), 2)), np.array(values))
+
+
+def test_a_surrogate_is_fitted_to_what_it_is_given(data):
+    points, values = data
+    predict = gp.surrogate(steps=0)(points, values, np.random.default_rng(0))
+    expected = gp.predict(gp.fit(points, values, steps=0), points[:5])
+    for found, wanted in zip(predict(points[:5]), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)

@@ -103,3 +103,17 @@ def test_maxima_of_a_sine():
         np.testing.assert_allclose(np.sin(found.maxima), np.ones(count))
         assert found.box.contains(found.maxima[:, None]).all()
         np.testing.assert_allclose(found.values, np.sin(found.box.from_unit(found.units)[:, 0]))
+
+
+def test_the_regret_follows_the_splits():
+    """Iterations of 0, 1 and 2 splits: of their regrets the order alone counts."""
+    leaf = partition.Node(np.arange(4), None, None, None)
+    one = partition.Node(np.arange(4), RIGHT, leaf, leaf)
+    run = [
+        regions.Iteration(None, root, (), selected, 0.0)
+        for root, selected in zip((leaf, one, by_hand()), (-9.0, -1.0, -0.5), strict=True)
+    ]
+    np.testing.assert_allclose(regions.regret_correlation(run), -1.0)
+    swapped = [run[0], run[1]._replace(selected=-0.1), run[2]]
+    np.testing.assert_allclose(regions.regret_correlation(swapped), -0.5)
+    assert regions.regret_correlation([run[1], run[1]._replace(selected=0.0)]) == 0.0

@@ -40,7 +40,7 @@ def made_up(monkeypatch, values):
     left = list(values)
     monkeypatch.setattr(control, "require", lambda: None)
     monkeypatch.setattr(
-        search_control, "problem",
+        control, "problem",
         lambda task, **_: (
             control.policy_box(task), lambda point, seed: left.pop(0), lambda point, seed: 7.0,
         ),
@@ -76,9 +76,7 @@ def test_a_search_of_which_all_evaluations_fail_has_no_row(monkeypatch, tmp_path
     def broken(point, seed):
         raise ValueError("no ground")
 
-    monkeypatch.setattr(
-        search_control, "problem", lambda task, **_: (control.rover_box(), broken, None)
-    )
+    monkeypatch.setattr(control, "problem", lambda task, **_: (control.rover_box(), broken, None))
     with pytest.raises(AssertionError):  # the run ends with an error
         filled(tmp_path, "rover-random", steps=3, num_seeds=1)
     said = capsys.readouterr().err

@@ -13,6 +13,7 @@ from experiments.runner.checks import ConfigError
 from experiments.search import plain_cnn, plain_cnn_training
 from experiments.search.plain_cnn import TABLES
 from search import design_spaces
+from search import plain_cnn as search_plain_cnn
 from tests.experiments.search.cells import changed, ended
 
 TABLE = TABLES["search/plain_cnn"]
@@ -45,7 +46,7 @@ def test_a_run_trains_each_network_and_writes_the_table(tmp_path):
 
 def test_every_network_is_trained_as_often_as_asked():
     codes = design_spaces.plain_cnns()
-    chunks = plain_cnn_training.chunks(codes, (1, 2, 3, 4, 5), 2, 32)
+    chunks = search_plain_cnn.chunks(codes, (1, 2, 3, 4, 5), 2, 32)
     assert len(chunks) == configs.load("search/plain_cnn_training").steps
     counts = np.zeros((len(codes), 2), int)
     for training, first, count in chunks:

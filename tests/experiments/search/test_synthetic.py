@@ -49,8 +49,9 @@ def test_a_moved_function_has_another_minimum_for_each_seed(tmp_path):
 
 @pytest.mark.parametrize("function", ["sphere20", "ackley", "ackley1", "ackley20moved"])
 def test_an_unknown_function_is_refused(function):
+    config = configs.load("search/synthetic:ackley20,smoke", [("function", function)])
     with pytest.raises(ConfigError, match="a name and a dimension"):
-        synthetic.parse(function)
+        synthetic.build(config)
 
 
 @pytest.mark.parametrize(
