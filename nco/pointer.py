@@ -22,6 +22,7 @@ Decisions where the thesis is silent:
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -33,6 +34,34 @@ from nco.policy_gradient import Policy, Sample
 from nco.problems.problem import Problem
 
 Params = dict[str, Any]
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How a network reads and points, with its parameters as their entry `settings`.
+
+    Parameters mean something only under the settings that they were trained with. As a pytree it
+    has no leaves, so that gradients, optimisers and checkpoints pass it by.
+
+    Attributes:
+        glimpses: attention glimpses before pointing (eq. 2.14), all with the same parameters.
+        clip: C of eq. 2.16; `None` leaves the logits as they are.
+        forget_bias: see `nco.lstm.fold`.
+        center: subtracted from every feature that the network reads; 0 in the thesis.
+        spread: what is left of a feature is divided by it; 1 in the thesis. Features that are
+            uniform in [0, 1] get mean 0 and variance 1, which LeCun's start expects, by 0.5 and
+            0.2887.
+    """
+
+    glimpses: int = 1
+    clip: float | None = 10.0
+    forget_bias: float = 1.0
+    center: float = 0.0
+    spread: float = 1.0
+
+
+THESIS = Settings()
 
 
 class Encoded(NamedTuple):
@@ -58,6 +87,7 @@ def init(
     embed: int = 128,
     hidden: int = 128,
     scale: float | None = 0.08,
+    settings: Settings = THESIS,
 ) -> Params:
     """Parameters theta, uniform in [-scale, scale] (section 2.5.1); the key is consumed.
 
@@ -68,6 +98,7 @@ def init(
         hidden: units of both LSTMs and of the attention.
         scale: half-width of the interval; `None` gives each parameter its own
             (`nco.initializers`).
+        settings: what every function here reads from the entry `settings`.
     """
     k_embed, k_start, k_encoder, k_decoder, k_glimpse, k_pointer = jax.random.split(key, 6)
     return {
@@ -77,18 +108,36 @@ def init(
         "decoder": lstm.init(k_decoder, input_dim=embed, hidden=hidden, scale=scale),
         "glimpse": attention.init(k_glimpse, hidden=hidden, scale=scale),
         "pointer": attention.init(k_pointer, hidden=hidden, scale=scale),
+        "settings": settings,
     }
+
+
+def settings_of(params: Params) -> Settings:
+    """The settings that came with the parameters.
+
+    Raises:
+        ValueError: there are none, as where arrays were read from a file.
+    """
+    found = params.get("settings")
+    if not isinstance(found, Settings):
+        raise ValueError(
+            "params: expected the entry 'settings', a nco.pointer.Settings, as `init` gives it; "
+            f"got {sorted(params)}"
+        )
+    return found
+
+
+def _reading(params: Params) -> dict[str, float]:
+    """The arguments of `nco.lstm.fold` for an LSTM that reads items."""
+    settings = settings_of(params)
+    return {key: getattr(settings, key) for key in ("forget_bias", "center", "spread")}
 
 
 def encode(
     params: Params,
     inputs: Float[Array, "batch items features"],
-    *,
-    forget_bias: float = 1.0,
-    center: float = 0.0,
-    spread: float = 1.0,
 ) -> Encoded:
-    """Reads the items in their order (section 2.3.1); for the arguments see `nco.lstm.fold`.
+    """Reads the items in their order (section 2.3.1).
 
     Raises:
         ValueError: the items have another number of features than the parameters were made for.
@@ -99,8 +148,7 @@ def encode(
             f"inputs: expected [batch, items, {wanted}], as input_dim of these parameters is "
             f"{wanted}; got shape {list(inputs.shape)}"
         )
-    reading = {"forget_bias": forget_bias, "center": center, "spread": spread}
-    weights = lstm.fold(params["encoder"], params["embed"], **reading)
+    weights = lstm.fold(params["encoder"], params["embed"], **_reading(params))
     zeros = jnp.zeros((inputs.shape[0], params["encoder"]["w_h"].shape[0]), inputs.dtype)
     states, carry = lstm.run(weights, jnp.swapaxes(inputs, 0, 1), (zeros, zeros))
     references = jnp.swapaxes(states, 0, 1)
@@ -119,8 +167,6 @@ def point(
     open_items: Bool[Array, "steps samples batch items"],
     *,
     temperature: float | Float[Array, ""] = 1.0,
-    glimpses: int = 1,
-    clip: float | None = 10.0,
 ) -> Float[Array, "steps samples batch items"]:
     """Log-probabilities of the next item, in nats, -inf where an item is not open.
 
@@ -130,16 +176,14 @@ def point(
         states: the decoder's hidden states dec_j.
         open_items: the items that may be pointed at; at least one each.
         temperature: T of eq. 2.15.
-        glimpses: attention glimpses before pointing (eq. 2.14), all with the same parameters.
-        clip: C of eq. 2.16; `None` leaves the logits as they are.
     """
-    query = states
-    for _ in range(glimpses):
+    query, settings = states, settings_of(params)
+    for _ in range(settings.glimpses):
         weights = attention.scores(params["glimpse"], encoded.glimpse, query)
         weights = jax.nn.softmax(jnp.where(open_items, weights, -jnp.inf), axis=-1)
         query = jnp.einsum("tsbn,bnh->tsbh", weights, encoded.references)
     logits = attention.scores(params["pointer"], encoded.pointer, query)
-    logits = logits if clip is None else clip * jnp.tanh(logits)
+    logits = logits if settings.clip is None else settings.clip * jnp.tanh(logits)
     return jax.nn.log_softmax(jnp.where(open_items, logits / temperature, -jnp.inf), axis=-1)
 
 
@@ -152,11 +196,6 @@ def decode(
     num_samples: int = 1,
     noise: Float[Array, "items samples batch items"] | None = None,
     temperature: float | Float[Array, ""] = 1.0,
-    glimpses: int = 1,
-    clip: float | None = 10.0,
-    forget_bias: float = 1.0,
-    center: float = 0.0,
-    spread: float = 1.0,
 ) -> tuple[Int[Array, "samples batch items"], lstm.Trace]:
     """Decodes `num_samples` solutions of every instance, item by item.
 
@@ -171,19 +210,13 @@ def decode(
         num_samples: solutions an instance.
         noise: drawn before the recurrence; `None` decodes greedily.
         temperature: see `point`.
-        glimpses: see `point`.
-        clip: see `point`.
-        forget_bias: see `nco.lstm.fold`.
-        center: see `nco.lstm.fold`.
-        spread: see `nco.lstm.fold`.
 
     Returns:
         The items in the order of their choice, -1 after a solution is complete; and the decoder's
         steps after each choice, `[items, samples, batch, ...]`, for `step_log_probs`.
     """
-    reading = {"forget_bias": forget_bias, "center": center, "spread": spread}
-    weights = lstm.fold(params["decoder"], params["embed"], **reading)
-    carry, problem_state = _first_state(params, problem, inputs, encoded, num_samples, forget_bias)
+    weights = lstm.fold(params["decoder"], params["embed"], **_reading(params))
+    carry, problem_state = _first_state(params, problem, inputs, encoded, num_samples)
 
     def body(state: tuple, noise_step: Array | None) -> tuple[tuple, tuple[Array, lstm.Trace]]:
         carry, problem_state = state
@@ -200,8 +233,6 @@ def decode(
             # A complete solution points anywhere, to no effect.
             (feasible | ~alive[..., None])[None],
             temperature=temperature,
-            glimpses=glimpses,
-            clip=clip,
         )[0]
         perturbed = log_probs if noise_step is None else log_probs + noise_step
         # Masked once more: parameters that are not finite must not lead to a visited item, whose
@@ -224,11 +255,6 @@ def step_log_probs(
     actions: Int[Array, "samples batch items"],
     *,
     trace: lstm.Trace | None = None,
-    glimpses: int = 1,
-    clip: float | None = 10.0,
-    forget_bias: float = 1.0,
-    center: float = 0.0,
-    spread: float = 1.0,
 ) -> tuple[Float[Array, "items samples batch items"], Bool[Array, "items samples batch"]]:
     """Distribution of every decision along given solutions, differentiable in the parameters.
 
@@ -240,10 +266,8 @@ def step_log_probs(
         Log-probabilities over the items at each step (-inf where infeasible), and whether the step
         is a decision (an action of -1 is none).
     """
-    samples = actions.shape[0]
-    reading = {"forget_bias": forget_bias, "center": center, "spread": spread}
-    weights = lstm.fold(params["decoder"], params["embed"], **reading)
-    carry, problem_state = _first_state(params, problem, inputs, encoded, samples, forget_bias)
+    weights = lstm.fold(params["decoder"], params["embed"], **_reading(params))
+    carry, problem_state = _first_state(params, problem, inputs, encoded, actions.shape[0])
 
     def body(problem_state: Any, action: Array) -> tuple[Any, tuple]:
         feasible = problem.feasible(problem_state)
@@ -258,40 +282,20 @@ def step_log_probs(
         later = lstm.replay(weights, chosen[:-1], carry, steps)
     states = jnp.concatenate([carry[0][None], later])
     taken = decided >= 0
-    log_probs = point(
-        params, encoded, states, feasible | ~taken[..., None], glimpses=glimpses, clip=clip
-    )
-    return log_probs, taken
+    return point(params, encoded, states, feasible | ~taken[..., None]), taken
 
 
-def policy(
-    problem: Problem,
-    *,
-    glimpses: int = 1,
-    clip: float | None = 10.0,
-    forget_bias: float = 1.0,
-    center: float = 0.0,
-    spread: float = 1.0,
-    perturbation: float | None = None,
-) -> Policy:
-    """The pointer network as a `Policy`; the other arguments are those of `decode`.
+def policy(problem: Problem, *, perturbation: float | None = None) -> Policy:
+    """The pointer network as a `Policy`, for parameters of any settings.
 
     A sample's log-probability and entropy are those of the policy itself, at temperature 1,
     whatever temperature or perturbation drew the sample.
 
     Args:
         problem: says which items are feasible.
-        glimpses: see `point`.
-        clip: see `point`.
-        forget_bias: see `nco.lstm.fold`.
-        center: subtracted from every feature that the network reads; 0 in the thesis.
-        spread: what is left of a feature is divided by it; 1 in the thesis. Features that are
-            uniform in [0, 1] get mean 0 and variance 1, which LeCun's start expects, by 0.5 and
-            0.2887.
         perturbation: decodes greedily under Gaussian noise of this deviation, in nats, on the
             log-probabilities (section 2.4.1, after Cho 2016) instead of sampling.
     """
-    reading = {"forget_bias": forget_bias, "center": center, "spread": spread}
 
     def sample(
         params: Params,
@@ -303,7 +307,7 @@ def policy(
         greedy: bool = False,
     ) -> Sample:
         batch, items, _ = inputs.shape
-        encoded = encode(params, inputs, **reading)
+        encoded = encode(params, inputs)
         # Nothing differentiates through the drawing of a sample; the scores below carry the
         # gradient.
         fixed, fixed_encoded = jax.lax.stop_gradient((params, encoded))
@@ -322,9 +326,6 @@ def policy(
             num_samples=num_samples,
             noise=noise,
             temperature=temperature,
-            glimpses=glimpses,
-            clip=clip,
-            **reading,
         )
         return Sample(actions, *score(params, inputs, encoded, actions, trace))
 
@@ -335,17 +336,7 @@ def policy(
         actions: Array,
         trace: lstm.Trace | None = None,
     ) -> tuple[Array, Array]:
-        log_probs, taken = step_log_probs(
-            params,
-            problem,
-            inputs,
-            encoded,
-            actions,
-            trace=trace,
-            glimpses=glimpses,
-            clip=clip,
-            **reading,
-        )
+        log_probs, taken = step_log_probs(params, problem, inputs, encoded, actions, trace=trace)
         index = jnp.maximum(jnp.moveaxis(actions, -1, 0), 0)[..., None]
         chosen = jnp.take_along_axis(log_probs, index, axis=-1)[..., 0]
         finite = jnp.where(log_probs > -jnp.inf, log_probs, 0.0)
@@ -356,7 +347,7 @@ def policy(
         )
 
     def log_prob(params: Params, inputs: Array, actions: Array) -> tuple[Array, Array]:
-        return score(params, inputs, encode(params, inputs, **reading), actions)
+        return score(params, inputs, encode(params, inputs), actions)
 
     return Policy(sample, log_prob)
 
@@ -367,14 +358,13 @@ def _first_state(
     inputs: Array,
     encoded: Encoded,
     samples: int,
-    forget_bias: float,
 ) -> tuple[lstm.Carry, Any]:
     """The decoder's state after its first input <g>, and the problem's before the first action."""
 
     def repeated(x: Array) -> Array:
         return jnp.broadcast_to(x[None], (samples, *x.shape))
 
-    weights = lstm.fold(params["decoder"], forget_bias=forget_bias)
+    weights = lstm.fold(params["decoder"], forget_bias=settings_of(params).forget_bias)
     start = jnp.broadcast_to(params["start"], (inputs.shape[0], params["start"].shape[0]))
     carry = lstm.step(weights, encoded.carry, start)
     return jax.tree.map(repeated, carry), problem.reset(repeated(inputs))

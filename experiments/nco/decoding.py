@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
 from typing import Any, NamedTuple
@@ -103,19 +104,17 @@ def of(
             raise ValueError(f"input_dim: expected {features}, as trained; got {problem.input_dim}")
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-    known = ("glimpses", "clip", "forget_bias", "center", "spread")
+    known = [field.name for field in dataclasses.fields(pointer.Settings)]
     model = loaded.config["model"]
-    settings = tuple((key, model[key]) for key in known if key in model)  # older models lack some
-    policy = _policy(problem, perturbation, settings)
-    return Model(policy, jax.tree.map(jnp.asarray, loaded.params), name, problem)
+    settings = pointer.Settings(**{key: model[key] for key in known if key in model})
+    params = jax.tree.map(jnp.asarray, loaded.params) | {"settings": settings}
+    return Model(_policy(problem, perturbation), params, name, problem)
 
 
 @functools.lru_cache(maxsize=8)
-def _policy(
-    problem: Problem, perturbation: float | None, settings: tuple[tuple[str, Any], ...]
-) -> Policy:
-    """One policy for all models of the same settings, so that they share programs."""
-    return pointer.policy(problem, **dict(settings), perturbation=perturbation)
+def _policy(problem: Problem, perturbation: float | None) -> Policy:
+    """One policy for all models of a problem, so that they share programs."""
+    return pointer.policy(problem, perturbation=perturbation)
 
 
 def untrained(model: Model, settings: dict[str, Any]) -> Model:
@@ -126,6 +125,7 @@ def untrained(model: Model, settings: dict[str, Any]) -> Model:
         embed=settings["embed"],
         hidden=settings["hidden"],
         scale=settings["scale"] or None,
+        settings=model.params["settings"],
     )
     return model._replace(params=params, name="untrained")
 

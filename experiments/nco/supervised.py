@@ -23,7 +23,7 @@ from experiments.nco.problems import PROBLEMS
 from experiments.report.rows import Row
 from experiments.runner.checks import ConfigError, check_bool, check_int, lookup
 from experiments.runner.experiment import Experiment
-from nco import actor_critic
+from nco import actor_critic, pointer
 from nco.problems import tsp
 
 _UNSAVED = 1000  # labels that are made without a file, at most
@@ -42,7 +42,7 @@ def build(config: ConfigDict) -> Experiment:
     training.check_network(config)
     training.check_finish(config)
     labels = _labels(config)
-    policy = training.policy(config, tsp.problem)
+    policy = pointer.policy(tsp.problem)
     learner = actor_critic.supervised(
         policy,
         training.optimizer(config),

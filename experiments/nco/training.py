@@ -81,22 +81,9 @@ def check_network(config: ConfigDict) -> None:
     check_float(config, "model.spread", positive=True)
 
 
-def policy(config: ConfigDict, problem: Problem) -> Policy:
-    """The policy that `config.model` describes."""
-    return pointer.policy(problem, **settings(config))
-
-
-def settings(config: ConfigDict) -> dict[str, Any]:
-    """The arguments of `nco.pointer.policy`; a clip of 0 means none."""
-    model = config.model
-    clip = model.clip or None
-    reading = {"forget_bias": model.forget_bias, "center": model.center, "spread": model.spread}
-    return {"glimpses": model.glimpses, "clip": clip} | reading
-
-
 def learner(config: ConfigDict, problem: Problem, shape: tuple[int, ...]) -> Learner:
     """The learner of the whole config, for batches of a shape `[batch, items, features]`."""
-    proposing = policy(config, problem)
+    proposing = pointer.policy(problem)
     return actor_critic.actor_critic(
         proposing,
         _baseline(config, problem, proposing),
@@ -118,7 +105,10 @@ def optimizer(config: ConfigDict) -> Any:
 
 def initial(config: ConfigDict, problem: Problem) -> Callable[[Any], Any]:
     """`(key) -> params` of the pointer network that `config.model` describes."""
-    return functools.partial(pointer.init, **_widths(config, problem))
+    model = config.model
+    fields = {key: model[key] for key in ("glimpses", "forget_bias", "center", "spread")}
+    settings = pointer.Settings(clip=model.clip or None, **fields)  # 0 means none
+    return functools.partial(pointer.init, settings=settings, **_widths(config, problem))
 
 
 def _widths(config: ConfigDict, problem: Problem) -> dict[str, Any]:
@@ -162,7 +152,7 @@ def experiment(
     # They have a seed of their own, apart from every run's and from the test sets'.
     key = jax.random.key(20_000)
     validation = problem.sample(key, config.eval.instances, config[kind.size])
-    decode = jax.jit(functools.partial(search.greedy, policy(config, problem), problem))
+    decode = jax.jit(functools.partial(search.greedy, pointer.policy(problem), problem))
 
     def evaluate(state: Any, step: int) -> dict[str, float]:
         return {kind.metric: kind.sign * float(jnp.mean(decode(state.params, validation).reward))}
@@ -232,7 +222,7 @@ def compare(
     """
     problem, finish = kind.problem(config), config.finish
     instances = public_instances(config[kind.size], finish.instances)
-    model = Model(policy(config, problem), params, name, problem)
+    model = Model(pointer.policy(problem), params, name, problem)
     count, found = len(instances), {}
     with stage(f"greedy decoding of {count:,} instances", count) as done:
         found["greedy"] = decoding.greedy(model, instances, done).actions

@@ -18,7 +18,7 @@ from experiments.report.rows import Row
 from experiments.runner.checks import ConfigError, check_bool, check_int
 from experiments.runner.command import stage
 from experiments.runner.experiment import Experiment
-from nco import solvers
+from nco import pointer, solvers
 from nco.many import Model
 from nco.problems import tsp
 
@@ -89,7 +89,7 @@ def _real_cities(config: ConfigDict, params: Any, workdir: Path) -> list[Row]:
     km = float(cities["km_per_unit"])
     with stage(f"Active Search of {count} cities, {config.finish.search_candidates:,} tours"):
         found = decoding.active_search(
-            Model(training.policy(config, tsp.problem), params, "cities", tsp.problem),
+            Model(pointer.policy(tsp.problem), params, "cities", tsp.problem),
             coords[None],
             steps=-(-config.finish.search_candidates // 128),
             learning_rate=config.finish.search_rate,

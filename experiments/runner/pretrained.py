@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from experiments.runner.checks import UserError
@@ -46,7 +47,8 @@ def save(path: str | Path, params: Any, config: dict[str, Any], meta: dict[str, 
 
     Args:
         path: of the .npz file.
-        params: nested dicts of arrays; names hold no "/".
+        params: nested dicts of arrays; names hold no "/". Static entries (pytrees without leaves)
+            are left out, as the config describes them.
         config: plain values.
         meta: plain values.
     """
@@ -131,7 +133,7 @@ def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
     for key, value in tree.items():
         if isinstance(value, dict):
             flat |= _flatten(value, f"{prefix}{key}{_SEPARATOR}")
-        else:
+        elif jax.tree.leaves(value):
             flat[prefix + key] = np.asarray(value)
     return flat
 

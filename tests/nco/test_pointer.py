@@ -17,11 +17,12 @@ from nco.problems import tsp
 from tests.nco import drawn, oracle
 
 POLICY = pointer.policy(tsp.problem)
-READ = pointer.policy(tsp.problem, center=0.5, spread=0.3)
+READ = pointer.Settings(center=0.5, spread=0.3)
 
 
-def _setup(items=6, batch=3, scale=0.6, hidden=16):
-    params = drawn.parameters(pointer.init, scale=scale, embed=12, hidden=hidden)
+def _setup(items=6, batch=3, scale=0.6, hidden=16, settings=pointer.THESIS):
+    init = functools.partial(pointer.init, settings=settings)
+    params = drawn.parameters(init, scale=scale, embed=12, hidden=hidden)
     return params, drawn.instances(batch, items), jax.random.key(0)
 
 
@@ -34,18 +35,18 @@ def _sampled(params, key, inputs, *, num_samples, greedy):
     return POLICY.sample(params, key, inputs, num_samples=num_samples, greedy=greedy).actions
 
 
-@functools.partial(jax.jit, static_argnames="policy")
-def _sampled_and_scored(policy, params, key, inputs):
+@jax.jit
+def _sampled_and_scored(params, key, inputs):
     """Three samples an instance and their scores, each with the gradient of its log-probability."""
 
     def sampled(p):
-        sample = policy.sample(p, key, inputs, num_samples=3)
+        sample = POLICY.sample(p, key, inputs, num_samples=3)
         return sample.log_prob.sum(), sample
 
     sampled_grad, sample = jax.grad(sampled, has_aux=True)(params)
 
     def scored(p):
-        log_prob, entropy = policy.log_prob(p, inputs, sample.actions)
+        log_prob, entropy = POLICY.log_prob(p, inputs, sample.actions)
         return log_prob.sum(), (log_prob, entropy)
 
     scored_grad, scores = jax.grad(scored, has_aux=True)(params)
@@ -54,17 +55,13 @@ def _sampled_and_scored(policy, params, key, inputs):
 
 @pytest.mark.parametrize(("glimpses", "clip"), [(0, None), (1, 10.0), (1, None), (2, 5.0)])
 def test_step_distributions_equal_the_numpy_network(glimpses, clip):
-    params, inputs, key = _setup()
-    options = {"glimpses": glimpses, "clip": clip}
-    policy = pointer.policy(tsp.problem, **options)
+    params, inputs, key = _setup(settings=pointer.Settings(glimpses, clip))
 
     @jax.jit
     def steps(params, inputs):
-        actions = policy.sample(params, key, inputs, num_samples=2).actions
+        actions = POLICY.sample(params, key, inputs, num_samples=2).actions
         encoded = pointer.encode(params, inputs)
-        return actions, *pointer.step_log_probs(
-            params, tsp.problem, inputs, encoded, actions, **options
-        )
+        return actions, *pointer.step_log_probs(params, tsp.problem, inputs, encoded, actions)
 
     actions, log_probs, taken = steps(params, inputs)
     assert taken.all()
@@ -119,7 +116,7 @@ def test_entropy_is_that_of_the_distribution_over_tours(enumerated):
 @jax.jit
 def _first_choice(params, inputs, temperature):
     encoded = pointer.encode(params, inputs)
-    first, _ = pointer._first_state(params, tsp.problem, inputs, encoded, 1, 1.0)
+    first, _ = pointer._first_state(params, tsp.problem, inputs, encoded, 1)
     everything = jnp.ones((1, 1, *inputs.shape[:2]), bool)
     return pointer.point(params, encoded, first[0][None], everything, temperature=temperature)
 
@@ -169,14 +166,14 @@ def test_every_tour_is_a_permutation(items):
 
 def test_a_single_city_has_one_tour_and_no_gradient():
     params, inputs, key = _setup(items=1)
-    sample, grads, _, _ = _sampled_and_scored(POLICY, params, key, inputs)
+    sample, grads, _, _ = _sampled_and_scored(params, key, inputs)
     assert not np.any(sample.log_prob)
     assert all(not np.any(g) for g in jax.tree.leaves(grads))
 
 
 def test_sampled_log_prob_equals_rescored_sum_of_steps_and_its_gradient():
     params, inputs, key = _setup()
-    sample, sampled_grad, scores, scored_grad = _sampled_and_scored(POLICY, params, key, inputs)
+    sample, sampled_grad, scores, scored_grad = _sampled_and_scored(params, key, inputs)
     log_prob, entropy = scores
     np.testing.assert_allclose(sample.log_prob, log_prob, rtol=1e-5)
     np.testing.assert_allclose(sample.entropy, entropy, rtol=1e-5)
@@ -199,15 +196,24 @@ def test_sampled_log_prob_equals_rescored_sum_of_steps_and_its_gradient():
 def test_centred_and_scaled_features_are_read_as_such():
     params, inputs, key = _setup()
     moved = (inputs - np.float32(0.5)) / np.float32(0.3)
-    mine, _, _, grad = _sampled_and_scored(READ, params, key, inputs)
-    theirs, _, _, their_grad = _sampled_and_scored(POLICY, params, key, moved)
+    reading = params | {"settings": READ}
+    mine, _, _, grad = _sampled_and_scored(reading, key, inputs)
+    theirs, _, _, their_grad = _sampled_and_scored(params, key, moved)
     np.testing.assert_array_equal(mine.actions, theirs.actions)
     np.testing.assert_allclose(mine.log_prob, theirs.log_prob, rtol=1e-4)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), grad, their_grad
-    )
-    greedy = jax.jit(lambda *args: READ.sample(*args, greedy=True).actions)
-    assert (greedy(params, key, inputs) >= 0).all()
+    for a, b in zip(jax.tree.leaves(grad), jax.tree.leaves(their_grad), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+    assert (_sampled(reading, key, inputs, num_samples=1, greedy=True) >= 0).all()
+
+
+def test_parameters_bring_their_settings_or_are_refused():
+    params, inputs, key = _setup(settings=READ)
+    assert params["settings"] == READ
+    arrays = {name: part for name, part in params.items() if name != "settings"}
+    with pytest.raises(ValueError, match=r"params: expected the entry 'settings'.*got .*'embed'"):
+        POLICY.sample(arrays, key, jnp.asarray(inputs))
+    with pytest.raises(ValueError, match=r"settings"):
+        jax.tree.map(np.add, params, params | {"settings": pointer.THESIS})
 
 
 def test_gradient_of_log_prob_equals_finite_differences(x64):

@@ -71,9 +71,8 @@ def test_a_trained_problem_of_ones_own_loads_from_its_runs_folder(tmp_path):
     own = knapsack.problem(2.0)._replace(name="mine")
     model = decoding.load(str(tmp_path), problem=own)
     assert model.problem is own
-    # Policies of the same settings are one.
-    assert model.policy is decoding._policy(own, None, (("glimpses", 2), ("clip", None)))
-    assert model.policy is not decoding._policy(own, None, (("glimpses", 1), ("clip", None)))
+    assert model.params["settings"] == pointer.Settings(glimpses=2, clip=None)
+    assert decoding.load(str(tmp_path), problem=own).policy is model.policy
     with pytest.raises(ValueError, match=r"`problem=`, for a problem of your own.*my_problem"):
         decoding.load(str(tmp_path))
     with pytest.raises(ValueError, match="input_dim: expected 2, as trained; got 3"):
@@ -321,15 +320,13 @@ class TestLoading:
 
         return serve
 
-    def test_a_model_keeps_its_settings(self, pretrained, monkeypatch):
-        seen = {}
-        monkeypatch.setattr(pointer, "policy", lambda _, **given: seen.update(given))
+    def test_a_model_keeps_its_settings(self, pretrained):
         params = pointer.init(jax.random.key(0))
         settings = {"glimpses": 2, "clip": None, "forget_bias": 0.5, "center": 0.5, "spread": 0.3}
         pretrained(params, {"experiment": "nco_tsp", "model": {**settings, "hidden": 128}})
         loaded = decoding.load("some/model")
         assert (loaded.name, loaded.problem) == ("some/model", tsp.problem)
-        assert seen == {**settings, "perturbation": None}
+        assert loaded.params["settings"] == pointer.Settings(**settings)
         np.testing.assert_array_equal(loaded.params["embed"], params["embed"])
 
     def test_a_network_for_another_problem_is_refused(self, pretrained):

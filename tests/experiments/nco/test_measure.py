@@ -229,7 +229,9 @@ def test_a_method_that_fails_says_why_and_has_no_rows(tmp_path, monkeypatch):
         raise TimeoutError("no proof in time")
 
     monkeypatch.setattr(methods.solver_pool, "solve_many", slow)
-    with pytest.raises(UserError, match="2 of 2 parts failed: TimeoutError: no proof in time"):
+    with pytest.raises(
+        UserError, match=r"trials all failed\ntrial 0 failed: TimeoutError: no proof in time"
+    ):
         run(tmp_path, "tsp20-proven", size=5, instances=2)
 
 

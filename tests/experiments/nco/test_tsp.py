@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.nco import solver_pool, training
+from experiments.nco import decoding, solver_pool, training
 from experiments.nco import tsp as nco_tsp
 from experiments.report import table as results_table
 from experiments.runner import config as configs
@@ -117,7 +117,7 @@ def test_finish_compares_and_saves_a_model(tmp_path, monkeypatch, capsys):
     assert values["tsp6-or_tools"] <= values["tsp6-christofides"] + 1e-6
     assert values["cities6-near_optimal"] <= values["cities6-active"] + 1.0
     assert 1000 < values["cities6-near_optimal"] < 20_000  # km, through six capitals
-    loaded = pretrained.load(tmp_path)
+    loaded = decoding.load(str(tmp_path))  # with its settings
     jax.tree.map(np.testing.assert_array_equal, loaded.params, state.params)
     for picture in ("tours.png", "cities.png"):
         assert (tmp_path / picture).stat().st_size > 10_000
