@@ -32,7 +32,7 @@ DIM = 20
 SAMPLES = (120, 200)  # at 60 the region's random design is not over yet
 WINDOW = 10
 AUTHORS = 1980.0  # CPU-ms a sample of the authors' code at 120, as users report them
-SOURCE = "the authors' code, CPU-s a sample, as the project's issue states them"
+SOURCE = "the authors' code, as its users report it; not measured here"
 
 
 def kernels(*, tiny: bool = False) -> list[Kernel]:
