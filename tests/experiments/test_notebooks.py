@@ -11,7 +11,7 @@ import pytest
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "experiments" / "notebooks").glob("*.ipynb"))
 # The end of the line of each notebook that says how large all is, and what makes it smaller.
 SIZES = {
-    "nco": ("UPDATES = 20, 16, 8, 300", "UPDATES = 12, 16, 8, 150"),
+    "nco": ("UPDATES = 20, 16, 8, 300", "UPDATES = 8, 16, 8, 100"),
     "mpl": ("UPDATES, UNLABELLED = 32, 1000, 256", "UPDATES, UNLABELLED = 32, 300, 64"),
     "search": ('(tempfile.mkdtemp()), 120, "turbo"', '(tempfile.mkdtemp()), 40, "random"'),
 }

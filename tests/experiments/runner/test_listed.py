@@ -7,6 +7,7 @@ import pytest
 
 from experiments.runner import config as configs
 from experiments.runner import search_loop
+from experiments.runner.checks import UserError
 from experiments.runner.experiment import Search
 from experiments.runner.search_journal import JOURNAL, recorded
 from experiments.runner.workdir import WorkdirError
@@ -81,7 +82,8 @@ def test_a_failed_start_counts_as_the_first_reward(tmp_path):
     (found,) = recorded(tmp_path)
     assert found.best.tolist() == [2, 2, 2, 2, 3]
     assert found.more == [{}] * 5
-    search(tmp_path / "none", work(objective=lambda point, seed: float("nan")))
+    with pytest.raises(UserError, match="first 5 trials all failed"):
+        search(tmp_path / "none", work(objective=lambda point, seed: float("nan")))
     with pytest.raises(ValueError, match="no evaluation that did not fail"):
         _ = recorded(tmp_path / "none")[0].best
 

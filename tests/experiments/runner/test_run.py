@@ -33,7 +33,7 @@ def test_help_helps(capsys):
     assert "python -m experiments.run --config=nco/tsp:20,cpu --workdir=runs/tsp20" in text
     for flag in ("--dry_run", "--list", "--profile", "--quiet", "--devices", "--coordinator"):
         assert flag in text
-    assert "The same command again resumes the run" in text
+    assert "A run that was stopped goes on when the same command is given again" in text
 
 
 def test_list_shows_one_line_each(capsys, monkeypatch, tmp_path):
