@@ -277,7 +277,7 @@ def _literal(text: str) -> Any:
     """What Python reads in a text, else the text."""
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # all that it raises
         return text
 
 

@@ -17,6 +17,7 @@ from experiments.report.markdown import readmes
 from experiments.report.rows import Row
 from experiments.report.table import read_table
 from experiments.runner import config as configs
+from experiments.runner.checks import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 ALL = [path.relative_to(ROOT).as_posix() for path in readmes(ROOT)]
@@ -115,7 +116,7 @@ def test_a_command_that_is_wrong_is_found(tmp_path):
     found = list(commands(text))
     assert len(found) == 3
     for words in found:
-        with pytest.raises((AssertionError, Exception)):
+        with pytest.raises((AssertionError, UserError)):
             read(words, tmp_path)
 
 

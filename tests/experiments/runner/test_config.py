@@ -149,6 +149,8 @@ def test_values_of_any_shape_are_overridden_saved_and_resumed(own, tmp_path, key
         ("layers", "[{'unitz': 16}]", "layers: expected a dict of 'units', 'act', 'rates', got"),
         ("layers", "[{'units': 'x'}]", "layers.units: expected an integer, got 'x'"),
         ("layers", "[16]", "layers: expected a dict"),
+        ("layers", "[{[1]: 2}]", "layers: expected a dict"),
+        ("stages", "{[1]: 2}", "stages: expected sequences in brackets"),
         ("table", "1", "table: expected no value from the command line"),
     ],
 )
