@@ -27,6 +27,7 @@ from search.interface import ObjectiveError, Report, Trial, check_asked, check_w
 
 PATIENCE_S = 0.5  # how long a signal may wait for an evaluation elsewhere
 LINES = 50  # of progress, without a bar
+USED_UP = "search in another folder: this one's trials are used up"
 
 
 class Searched(NamedTuple):
@@ -189,8 +190,8 @@ class _Told:
             try:
                 check_working(first, fresh, min(self._work.give_up, self._last))
             except ObjectiveError as error:
-                hint = "mend the objective and give the same command again"
-                raise UserError(f"{error}\n{hint}") from error
+                again = USED_UP if self.is_over else "give the same command again"
+                raise UserError(f"{error}\nmend the objective and {again}") from error
 
     @property
     def is_over(self) -> bool:
@@ -317,7 +318,8 @@ def best_row(name: str, work: Search, searched: Searched) -> list[dict[str, Any]
     if searched.best is None:
         first = searched.told[0]
         why = told_of(searched.trials[first], searched.reports[first])
-        raise UserError(f"{name}: expected a trial that did not fail; all of them did\n{why}")
+        words = f"{name}: expected a trial that did not fail; all of them did"
+        raise UserError(f"{words}\n{why}\nmend the objective and {USED_UP}")
     value = searched.best[1] if work.headline[1] == "max" else -searched.best[1]
     return [
         {"name": name, "metric": f"best_{work.headline[0]}", "value": value, "n": 1, "unit": "seed"}

@@ -231,9 +231,11 @@ def test_an_objective_that_the_runner_cannot_use_is_named(
 def test_a_finished_search_in_which_all_failed_is_no_result(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(search_toy, "objective", search_toy.undefined)
     words = [f"--config={TOY}", f"--workdir={tmp_path / 'run'}", "--quiet", "--config.steps=2"]
-    assert run.main([*words, "--config.batch_size=1"]) == 2
-    assert run.main([*words, "--config.batch_size=1"]) == 2
-    assert "toy: expected a trial that did not fail; all of them did" in capsys.readouterr().err
+    for first in ("the search stops, because its first 2 trials", "toy: expected a trial that did"):
+        assert run.main([*words, "--config.batch_size=1"]) == 2
+        said = capsys.readouterr().err
+        assert f"error: {first}" in said
+        assert "mend the objective and search in another folder" in said
 
 
 def test_the_toy_keeps_the_contract():
