@@ -45,10 +45,13 @@ _FEW = 12  # cities up to which exact dynamic programming takes a few millisecon
 def distances(coords: Real[np.ndarray, "city dim"]) -> Float[np.ndarray, "city city"]:
     """Euclidean distances in float64, in the coordinates' unit."""
     coords = np.asarray(coords, np.float64)
-    # A power of two, so that no square is too large or too small and nothing is rounded.
-    exponent = np.frexp(np.abs(coords).max(initial=0.0))[1] + 1
-    coords = np.ldexp(coords, -exponent)
-    return np.ldexp(np.linalg.norm(coords[:, None] - coords[None], axis=-1), exponent)
+    # By powers of two, which round nothing: of all, so that no difference is too large; and of each
+    # pair, so that no square is too large or too small, however far another city lies.
+    common = max(0, int(np.frexp(np.abs(coords).max(initial=0.0))[1]) - 1022)
+    scaled = np.ldexp(coords, -common)
+    apart = scaled[:, None] - scaled[None]
+    own = np.frexp(np.abs(apart).max(axis=-1, initial=0.0))[1]
+    return np.ldexp(np.linalg.norm(np.ldexp(apart, -own[..., None]), axis=-1), own + common)
 
 
 def tour_length(weights: Real[np.ndarray, "city city"], tour: Int[np.ndarray, " city"]) -> float:

@@ -238,6 +238,15 @@ def test_coordinates_of_any_magnitude(solver, scale):
     assert tour.tolist() == [0, 2, 1, 4, 3]
 
 
+@pytest.mark.parametrize("far", [1e200, 1e308])
+def test_a_city_far_away_leaves_the_others_their_distances(far):
+    near = np.array([[0.0, 0.0], [1.0, 1.0], [1.0, 0.0], [0.0, 1.0], [0.5, 1.2]]) * 1e-100
+    found = solvers.distances(np.append(near, [[-far, 0.0]], axis=0))
+    np.testing.assert_array_equal(found[:-1, :-1], solvers.distances(near))
+    assert (found[-1, :-1] == far).all()
+    assert found[1, 2] == 1e-100
+
+
 def test_asymmetric_weights():
     weights = np.random.default_rng(7).integers(1, 100, (7, 7)).astype(float)
     np.fill_diagonal(weights, 9999)  # as TSPLIB writes it
