@@ -36,7 +36,7 @@ TESTED += $(foreach room,$(sort $(PACKAGES) $(notdir $(wildcard experiments/conf
 	--ignore=experiments/$(room) --ignore=tests/experiments/$(room))
 endif
 CONFIGS := $(patsubst experiments/configs/%.py,%,$(wildcard experiments/configs/$(ROOM)/[a-z]*.py))
-TESTED += $(foreach contract,test_configs test_updates_of_large_networks, \
+TESTED += $(foreach contract,test_configs test_updates_of_large_networks_and_of_other_sizes, \
 	$(CONFIGS:%='tests/experiments/runner/test_contract.py::$(contract)[%]'))
 endif
 

@@ -165,6 +165,8 @@ def make(
 ) -> subprocess.CompletedProcess[str]:
     """Run make as a user would, whatever make runs this test."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+    for outer in ("ROOM", "PYTEST"):  # of a `make test ROOM=…` that runs this
+        environment.pop(outer, None)
     environment |= {"PATH": path} if path else {}
     command = [shutil.which("make"), *arguments]
     return subprocess.run(
