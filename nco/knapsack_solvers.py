@@ -59,8 +59,8 @@ def exact(
     """An optimum, by MinKnap: dynamic programming from the break item outwards, with bounds.
 
     Weights and values are counted exactly, whatever their magnitudes: of what fits, nothing has a
-    larger exact sum of values. Random items take a few milliseconds; items whose values hang on
-    their weights may take many states.
+    larger exact sum of values. 50 random items take some 2 ms and 200 some 10 ms; 1,000, or items
+    whose values hang on their weights, may take many states and minutes.
 
     Args:
         weights: at least 0.
@@ -103,15 +103,13 @@ def _minknap(
     A state is a set of items: those before the break item, but for the items that were toggled on
     the way to it. States are kept by rising size and worth.
     """
-    items, total = len(sizes), int(worths.sum())
+    items = len(sizes)
     rising = np.cumsum(sizes)
     right = int(np.searchsorted(rising, room, side="right"))  # the break item
     left = right - 1
     first = np.arange(items) < right
     if right == items:
         return first
-    with np.errstate(divide="ignore", over="ignore"):
-        ratios = (worths / total).astype(float) / (sizes / room).astype(float)
     size, worth = (np.sum(x[:right], keepdims=True, dtype=x.dtype) for x in (sizes, worths))
     best, taken, filled = int(worth[0]), first, room - int(size[0])
     bound = best + filled * int(worths[right]) // int(sizes[right])
@@ -134,17 +132,15 @@ def _minknap(
             for one, back, flipped in [(item, before, toggled), *reversed(history)]:
                 taken[one] ^= flipped[index]
                 index = back[index]
-        # What fills the room that is left, or makes it, at the ratio of the next item to add or to
-        # remove: the state comes to no more.
-        spare = ((room - size[order]) / room).astype(float)
-        lead = ((worth[order] - best) / total).astype(float)
-        gain = ratios[right] if right < items else 0.0
-        loss = ratios[left] if left >= 0 else np.inf
-        with np.errstate(invalid="ignore"):
-            change = np.where(spare >= 0, spare * gain, spare * loss)
-            hopeless = lead + change < -1e-12 * (np.abs(lead) + np.abs(change)) - 1e-300
-        order = order[~hopeless]
         size, worth = size[order], worth[order]
+        # What fills the room that is left, or makes it, at the ratio of the next item to add or to
+        # remove: the state comes to no more. In Python's integers, as products may be long.
+        add = (int(worths[right]), int(sizes[right])) if right < items else (0, 1)
+        remove = (int(worths[left]), int(sizes[left])) if left >= 0 else (1, 0)
+        price, unit = np.array([remove, add], object)[(size <= room).astype(int)].T
+        hopeful = (worth - best) * unit + (room - size) * price > 0
+        keep = np.flatnonzero(hopeful)
+        order, size, worth = order[keep], size[keep], worth[keep]
         history.append((item, before[order], toggled[order]))
         if len(size) > most:
             raise RuntimeError(f"no proof of an optimum of {items} items within {most} states")

@@ -247,3 +247,11 @@ def test_the_public_instances_have_the_published_optima():
 def test_bad_instances_are_named(solver, weights, values, capacity, words):
     with pytest.raises(ValueError, match=words):
         UNCHECKED[solver](np.array(weights, float), np.array(values, float), capacity)
+
+
+def test_ratios_beyond_the_range_of_floats_are_compared_exactly():
+    large, tiny = 2.0**1000, 2.0**-74  # as shares of the sums, the last item has no precision
+    weights = np.array([0.5 * large, 0.99 * large, large, 1.4 * tiny])
+    values = np.array([0.3 * large, 0.42 * large, 0.28 * large, 0.6 * tiny])
+    taken = knapsack_solvers.exact(weights, values, large)
+    assert taken.tolist() == [False, True, False, True]
