@@ -225,7 +225,8 @@ class Pool:
             if self._failed_starts > 2 + len(self._workers):
                 raise PoolError(
                     "workers end before they evaluate: can the objective be imported in a process "
-                    f"of its own? (exit code {worker.process.exitcode})"
+                    'of its own, and does a script start under `if __name__ == "__main__":`? '
+                    f"(exit code {worker.process.exitcode})"
                 )
         self._workers[index] = _Worker(self._objective)
         trial = worker.trial

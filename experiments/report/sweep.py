@@ -184,9 +184,9 @@ def plan(
         words = [f"--config={cell.config}", f"--workdir={workdir}", *changed, *cell.flags]
         check_identity(workdir, config)
         jobs.append(Job(name, config, workdir, tuple(words)))
-    for key, value in overrides:
+    for key, _ in overrides:
         if key not in used:
-            raise ConfigError(f"--config.{key}", "a key that a cell's config has", value)
+            raise ConfigError(f"--config.{key}", "a key that a cell's config has", key)
     return jobs
 
 

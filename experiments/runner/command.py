@@ -140,6 +140,8 @@ def take_overrides(
 
 def a_path(text: str) -> Path:
     """The type of an option that is a file or a folder; `~` is the home folder."""
+    if not text:  # an unset variable of the shell; the folder that one stands in is `.`
+        raise argparse.ArgumentTypeError("expected a path, got ''")
     return Path(os.path.expanduser(text))
 
 

@@ -78,11 +78,14 @@ def test_any_other_error_of_the_system_is_no_users():
         main(["a"])
 
 
-def test_paths_know_the_home_folder(monkeypatch, tmp_path):
+def test_paths_know_the_home_folder_and_are_not_empty(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert a_path("~/run") == tmp_path / "run"
     run = ["--config=nco/tsp", "--workdir=~/run"]
     assert parse_run(run)[0].workdir == tmp_path / "run"
+    with pytest.raises(SystemExit):
+        parse_run([run[0], "--workdir="])
+    assert "argument --workdir: expected a path, got ''" in capsys.readouterr().err
     (tmp_path / "c.py").write_text("def get_config():\n    return 1\n")
     with pytest.raises(UserError, match="expected get_config to return a ConfigDict"):
         configs.load("~/c.py")
