@@ -1,0 +1,1 @@
+"""The search spaces of the thesis: recurrent cells, whole convolutional networks, and cells."""
