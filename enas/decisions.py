@@ -228,7 +228,7 @@ def guided(
     return jax.vmap(one)(jax.random.split(key, num_samples))
 
 
-def open_at(decisions: Decisions) -> Callable[[Array, Array], Bool[Array, " widest"]]:
+def open_at(decisions: Decisions) -> Callable[[Array | int, Array], Bool[Array, " widest"]]:
     """`(place, choices) -> open`: traced, which choices a decision has, padded to the widest."""
     widest = max(sizes(decisions))
 

@@ -18,7 +18,15 @@ import optax
 import optax.contrib
 from jaxtyping import Array
 
-from nco.policy_gradient import Baseline, Learner, Metrics, Policy, clip_reward, reinforce_loss
+from nco.policy_gradient import (
+    Baseline,
+    Learner,
+    Metrics,
+    Policy,
+    Sample,
+    clip_reward,
+    reinforce_loss,
+)
 from nco.problems.problem import check_rewards
 
 PyTree = Any
@@ -132,6 +140,7 @@ def actor_critic(
     num_samples: int = 1,
     entropy_weight: float = 0.0,
     reward_bounds: tuple[float, float] | None = None,
+    bonus: Callable[[PyTree, Sample], Array] | None = None,
 ) -> Learner:
     """A `Learner` whose update is one step of Algorithm 1 on a batch of inputs.
 
@@ -145,6 +154,9 @@ def actor_critic(
         num_samples: objects drawn for each input (1 in the thesis).
         entropy_weight: weight of the entropy bonus (0 in the thesis).
         reward_bounds: rewards are clipped to this interval first; `None` leaves them.
+        bonus: `(params, sample) -> [samples, batch]`, a part of the reward that depends on the
+            policy itself, such as an entropy: it is added to the reward, after clipping, and its
+            own gradient to the policy's.
     """
 
     def init(key: Array) -> State:
@@ -166,9 +178,13 @@ def actor_critic(
             sample = policy.sample(params, k_sample, batch, num_samples=num_samples)
             earned = jax.lax.stop_gradient(reward(batch, sample.actions))
             check_rewards(earned, sample.log_prob.shape)
+            total = clip_reward(earned, reward_bounds)
+            own = None if bonus is None else bonus(params, sample)
+            if own is not None:
+                total = total + jax.lax.stop_gradient(own)
             advantage, baseline_state, metrics = baseline.update(
                 state.baseline,
-                clip_reward(earned, reward_bounds),
+                total,
                 batch,
                 params=state.params,
                 key=k_baseline,
@@ -176,6 +192,9 @@ def actor_critic(
             loss = reinforce_loss(
                 sample.log_prob, advantage, sample.entropy, entropy_weight=entropy_weight
             )
+            if own is not None:
+                loss = loss - jnp.mean(own)
+                metrics = metrics | {"bonus": jnp.mean(own)}
             metrics = metrics | {
                 "reward": jnp.mean(earned),
                 "entropy": jnp.mean(sample.entropy),
