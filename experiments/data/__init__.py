@@ -5,8 +5,9 @@
     batch = data.batches(arrays, 32)(seed, step)  # a function of (seed, step) and nothing else
 
 `python -m experiments.data` lists what there is and what is present; `... show NAME` prints the
-arrays that `load` returns, with their shapes. The room's own preparation
-(vocabularies, normalisation, validation splits) is not here.
+arrays that `load` returns, with their shapes. Images and text of your own come in the same form
+from `experiments.data.own`, without a name. The room's own preparation (vocabularies,
+normalisation, validation splits) is not here.
 """
 
 from pathlib import Path
