@@ -63,8 +63,8 @@ class Norms:
             weights: from `init`.
             inputs: of any number of axes.
         """
+        axes = tuple(range(inputs.ndim - 1))
         if self.averages is None or self.train:
-            axes = tuple(range(inputs.ndim - 1))
             mean = jnp.mean(inputs, axes)
             var = jnp.maximum(jnp.mean(jnp.square(inputs), axes) - jnp.square(mean), 0.0)
         if self.averages is not None and self.after is not None:
@@ -76,4 +76,5 @@ class Norms:
             else:
                 mean, var = old_mean, old_var
         factor = weights["scale"] * jax.lax.rsqrt(var + self._epsilon)
-        return inputs * factor + (weights["offset"] - mean * factor)
+        offset = weights["offset"] - mean * factor
+        return inputs * jnp.expand_dims(factor, axes) + jnp.expand_dims(offset, axes)
