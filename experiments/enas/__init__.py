@@ -1,0 +1,1 @@
+"""Glue of architecture search with shared weights: problems, searches, retraining, tables."""
