@@ -24,20 +24,23 @@ _CHOICE = re.compile(r"\d+$")  # the name of a node that is chosen ends in its n
 _SUBSCRIPT = re.compile(r"([A-Za-z])_(\w|\{[^{}]+\})")  # x_t, h_{t-1}
 
 
-def draw(path: Path, graphs: Mapping[str, Graph]) -> Path:
+def draw_graphs(graphs: Mapping[str, Graph], path: Path) -> Path | None:
     """Draws graphs side by side, each from top to bottom.
 
     A node has the colour of its label, so that equal operations look alike; edges that pass a node
     have the colour of the node that they leave.
 
     Args:
-        path: the picture; its suffix is the format (.png, .svg, .pdf).
         graphs: by title, at least one.
+        path: the picture; its suffix is the format (.png, .svg, .pdf).
 
-    Raises:
-        ImportError: matplotlib is absent.
+    Returns:
+        The picture; `None` without matplotlib.
     """
-    plt = figures.pyplot()
+    try:
+        plt = figures.pyplot()
+    except ImportError:
+        return None
     layouts = {title: _laid(graph) for title, graph in graphs.items()}
     widths = [max(each.width, LETTER * len(title)) for title, each in layouts.items()]
     width = sum(widths) + 2 * MARGIN * len(widths) + BESIDE * (len(widths) - 1)

@@ -1,6 +1,7 @@
 """What a picture of an architecture shows, and that it can be read."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def drawn(monkeypatch, tmp_path):
     monkeypatch.setattr(plt, "close", kept.append)
 
     def draw(graphs):
-        path = figures.draw(tmp_path / "picture.png", graphs)
+        path = figures.draw_graphs(graphs, tmp_path / "picture.png")
         assert path.read_bytes().startswith(b"\x89PNG")
         return kept[-1].axes[0]
 
@@ -121,6 +122,13 @@ def test_numbered_nodes_say_their_number_and_subscripts_are_set_so(drawn):
     plain, first, second, third = (box.get_facecolor() for box in boxes(axis))
     assert first == second
     assert len({plain, first, third}) == 3
+
+
+def test_without_matplotlib_a_run_ends_without_a_picture(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    path = tmp_path / "picture.png"
+    assert figures.draw_graphs({"cell": cell(2)}, path) is None
+    assert not path.exists()
 
 
 def write_run(folder, seed, names):
