@@ -13,6 +13,7 @@ passes another `conv`, of the signature of `jax.lax.conv_general_dilated`.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -245,7 +246,7 @@ def init_project(key: Array, channels: Mapping[str, int], c_out: int) -> Weights
         c_out: channels that go out.
     """
     kernel = he(key, (sum(channels.values()), c_out))
-    ends = [int(end) for end in jnp.cumsum(jnp.array(list(channels.values())))]
+    ends = itertools.accumulate(channels.values())
     kernels = {
         name: kernel[end - width : end]
         for (name, width), end in zip(channels.items(), ends, strict=True)

@@ -93,9 +93,15 @@ def search_curve(path: Path, groups: Sequence[Group], metrics: Sequence[str] = M
 def words(graph: Graph, name: str) -> str:
     """What a node's box says: its label, after its name where that is a number of a choice."""
     label = graph.nodes[name]
-    if name == label or not _CHOICE.search(name):
+    if label.startswith(name) or not _CHOICE.search(name):
         return label
     return f"{name}: {label}"
+
+
+def _chosen(graph: Graph, name: str) -> str | None:
+    """What was chosen at a node; `None` where nothing was."""
+    label = graph.nodes[name].removeprefix(f"{name}: ")
+    return label if label != name and _CHOICE.search(name) else None
 
 
 def _laid(graph: Graph) -> Layout:
@@ -109,14 +115,8 @@ def _laid(graph: Graph) -> Layout:
 
 def _shades(graphs: Mapping[str, Graph]) -> dict[str, str]:
     """A pale colour for each label of a choice; plain where there are more labels than colours."""
-    labels = sorted(
-        {
-            label
-            for graph in graphs.values()
-            for name, label in graph.nodes.items()
-            if name != label and _CHOICE.search(name)
-        }
-    )
+    found = {_chosen(graph, name) for graph in graphs.values() for name in graph.nodes}
+    labels = sorted(label for label in found if label is not None)
     return dict(zip(labels, figures.PALETTE[:-1], strict=False))
 
 
@@ -143,7 +143,7 @@ def _graph(
         _route(axis, route, forks, corner, colours.get(route.source, figures.INK))
     for name, place in laid.nodes.items():
         x, y = left + place.x, top + LAYER * place.layer
-        shade = shades.get(graph.nodes[name]) if name != graph.nodes[name] else None
+        shade = shades.get(_chosen(graph, name) or "")
         fill = [0.75 + 0.25 * part for part in to_rgb(shade)] if shade else PLAIN
         box = FancyBboxPatch(
             (x - place.width / 2, y - BOX / 2), place.width, BOX,

@@ -158,3 +158,14 @@ def test_averages_bear_the_names_of_weights() -> None:
     assert norms.after is not None
     moved = {name for name, (mean, _) in norms.after.items() if bool(jnp.any(mean))}
     assert moved == {"1/sep3/first/bn", "1/sep3/second/bn"}
+
+
+def test_weights_of_a_projection_are_made_under_a_trace():
+    def make(key):
+        return layers.init_project(key, {"stem": 2, "1": 3}, 4)
+
+    made = jax.eval_shape(make, jax.random.key(0))
+    assert {name: kernel.shape for name, kernel in made["kernels"].items()} == {
+        "stem": (2, 4),
+        "1": (3, 4),
+    }

@@ -114,13 +114,15 @@ def test_titles_labels_and_operations_are_all_there(drawn):
     assert sorted(said) == sorted(wanted)
 
 
-def test_numbered_nodes_say_their_number_and_subscripts_are_set_so(drawn):
-    graph = Graph({"h": "h_{t-1}", "1": "tanh", "2": "tanh", "3": "relu"}, (("h", "1", ""),))
-    axis = drawn({"cell": graph})
+@pytest.mark.parametrize("second", ["tanh", "2: tanh"])
+def test_numbered_nodes_say_their_number_and_subscripts_are_set_so(drawn, second):
+    nodes = {"h": "h_{t-1}", "1": "tanh", "2": second, "3": "relu", "4": "4"}
+    axis = drawn({"cell": Graph(nodes, (("h", "1", ""),))})
     said = [text.get_text() for text in axis.texts]
-    assert said == ["$h_{t-1}$", "1: tanh", "2: tanh", "3: relu"]
-    plain, first, second, third = (box.get_facecolor() for box in boxes(axis))
+    assert said == ["$h_{t-1}$", "1: tanh", "2: tanh", "3: relu", "4"]
+    plain, first, second, third, none = (box.get_facecolor() for box in boxes(axis))
     assert first == second
+    assert plain == none
     assert len({plain, first, third}) == 3
 
 
