@@ -140,16 +140,25 @@ def _normalized(
     return norms(NORM, norm, outputs), norms.after
 
 
-def _take(nodes: Any, node: Any) -> Array:
-    if isinstance(nodes, list):
+def _take(nodes: list[Array], node: Any) -> Array:
+    """One of the nodes.
+
+    For a node known to the program alone this is a chain of selects by scalars. A buffer that is
+    written and sliced was copied whole for each node, on a CPU.
+    """
+    if isinstance(node, int):
         return nodes[node]
-    return jax.lax.dynamic_index_in_dim(nodes, node, 0, keepdims=False)
+    return jax.lax.select_n(node, *nodes) if len(nodes) > 1 else nodes[0]
 
 
-def _put(nodes: Any, node: Any, value: Array) -> Any:
-    if isinstance(nodes, list):
-        return [*nodes[:node], value, *nodes[node + 1 :]]
-    return jax.lax.dynamic_update_index_in_dim(nodes, value, node, 0)
+def _add(nodes: list[Array], node: Any, value: Array) -> list[Array]:
+    """Nodes, one of which has a value added."""
+    return [
+        each
+        if isinstance(node, int) and index != node
+        else each + (value if isinstance(node, int) else jnp.where(node == index, value, 0.0))
+        for index, each in enumerate(nodes)
+    ]
 
 
 def _activated(activation: Any, stretched: Array) -> tuple[Array, Array]:
@@ -194,15 +203,12 @@ def _cell(
     entering = hidden if mask is None else hidden * mask
     value, done = _node(plan.activations[0], inputs + entering @ weights[0], hidden, entering)
     average, steps = plan.shares[0] * value, [done]
-    nodes: Any = [value] * len(weights)
-    if not all(isinstance(node, int) for node in plan.previous):
-        nodes = jnp.zeros((len(weights), *value.shape), value.dtype)
-        nodes = _put(nodes, 0, value)
+    nodes = [value]
     for node in range(1, len(weights)):
         carried = _take(nodes, plan.previous[node - 1])
         product = carried @ weights[node]
         value, done = _node(plan.activations[node], product, carried, carried)
-        nodes = _put(nodes, node, value)
+        nodes.append(value)
         average = average + plan.shares[node] * value
         steps.append(done)
     return average, tuple(steps)
@@ -299,19 +305,16 @@ def _cell_backward(
     grad_average: Array,
 ) -> tuple[Array, tuple[Array, ...]]:
     """Gradients by the cell's output before, and by each node's product."""
-    nodes: Any = [share * grad_average for share in plan.shares]
-    if not all(isinstance(node, int) for node in plan.previous):
-        nodes = jnp.stack(nodes)
+    nodes = [share * grad_average for share in plan.shares]
     grad_products = [grad_average] * len(steps)
     for node in reversed(range(len(steps))):
-        step, grad = steps[node], _take(nodes, node)
+        step, grad = steps[node], nodes.pop()
         product = jnp.concatenate([grad * step.gate_slope, grad * step.slope], axis=-1)
         grad_products[node] = product
         around, through = grad * (1.0 - step.gate), product @ back[node]
         if node == 0:
             return around + (through if mask is None else through * mask), tuple(grad_products)
-        taken = plan.previous[node - 1]
-        nodes = _put(nodes, taken, _take(nodes, taken) + around + through)
+        nodes = _add(nodes, plan.previous[node - 1], around + through)
     raise AssertionError("a cell has a node")
 
 
