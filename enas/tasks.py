@@ -145,7 +145,7 @@ def child(task: Task) -> Child:
         return judged.loss, (judged.carry, judged.metrics)
 
     def reward(weights: PyTree, choices: Array, batch: PyTree) -> Array:
-        rows = len(jax.tree.leaves(batch)[0])
+        rows = next(len(leaf) for leaf in jax.tree.leaves(batch) if leaf.ndim)
         start = jax.tree.map(lambda leaf: jnp.zeros((rows, *leaf.shape[1:])), task.carry)
         return task.reward(task.judge(weights, choices, start, batch, train=False).metrics)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from enas import decisions, normalization
+from enas import decisions, normalization, tasks
 from enas.spaces import rnn
 
 VOCABULARY, HIDDEN, BATCH, TIME, NODES = 5, 3, 4, 3, 5
@@ -201,6 +201,21 @@ def test_segments_go_on_from_each_other():
     first, middle = run(hidden, tokens[:, :3])
     second, end = run(middle, tokens[:, 3:])
     chex.assert_trees_all_close((jnp.concatenate([first, second], 1), end), (whole, last))
+
+
+def test_a_childs_reward_is_of_a_fresh_state_and_any_number_of_sequences():
+    net = rnn.supernet(**SIZES)
+    weights, hidden, tokens = drawn(net)
+    child = tasks.child(tasks.language(net, batch_size=BATCH + 1, hidden=HIDDEN, constant=80.0))
+    choices = architectures(net, 1)[0]
+    targets = (tokens + 1) % VOCABULARY
+    batch = {"starts": jnp.asarray(False), "targets": targets, "tokens": tokens}
+    wide = jax.tree.map(lambda x: np.asarray(x, np.float64), (weights, 0 * hidden))
+    logits, _ = plain(wide[0], choices, wide[1], np.asarray(tokens))
+    likely = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    nats = -np.log(np.take_along_axis(likely, np.asarray(targets)[..., None], -1)).mean()
+    reward = child.reward(weights, jnp.asarray(choices), batch)
+    assert float(reward) == pytest.approx(80.0 / np.exp(nats), rel=1e-4)
 
 
 def test_running_averages_follow_the_mean_of_a_segments_steps():
