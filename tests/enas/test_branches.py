@@ -47,11 +47,10 @@ def test_branches_share_what_they_keep() -> None:
     def gradient(index: Array) -> tuple[Array, object]:
         return jax.vjp(lambda x, w: switch(index, _BRANCHES, x, *w, _NUMBER), _X, _W)
 
-    given = [np.asarray(leaf) for leaf in jax.tree.leaves((_X, _W))]
     _, back = jax.jit(gradient)(jnp.int32(0))
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(back)]
-    own = [x for x in leaves if x.ndim and not any(np.array_equal(x, y) for y in given)]
-    assert [leaf.shape for leaf in own] == [(5, 3), (5, 3)]  # the two of the neediest branch
+    shapes = [leaf.shape for leaf in jax.tree.leaves(back) if leaf.ndim]
+    assert shapes.count((5, 3)) == 1 + 2  # x once, and the two of the neediest branch
+    assert shapes.count((3, 3)) == len(_W)
 
 
 def test_many_at_once_agree_with_one_at_a_time() -> None:
