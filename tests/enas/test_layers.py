@@ -44,7 +44,9 @@ def _same(found: Callable[..., Array], plain: Callable[..., Array], *arguments: 
     weigh = jnp.asarray(np.random.default_rng(1).normal(size=plain(*arguments).shape), jnp.float32)
     places = tuple(range(len(arguments)))
     both = [
-        jax.value_and_grad(lambda *a, f=f: jnp.sum(jnp.sin(f(*a)) * weigh), places)(*arguments)
+        jax.jit(jax.value_and_grad(lambda *a, f=f: jnp.sum(jnp.sin(f(*a)) * weigh), places))(
+            *arguments
+        )
         for f in (found, plain)
     ]
     chex.assert_trees_all_close(*both, atol=1e-4)

@@ -228,6 +228,14 @@ def test_dead_layers() -> None:
     np.testing.assert_array_equal(traced.live, [True, True, False, False, True])
 
 
+def test_a_child_keeps_the_pooling_of_what_it_needs() -> None:
+    net = _SPACE(widen=2)
+    choices = decisions.parse(net.decisions, "max3 | conv3 +1 | conv3 +1 | conv3 +1 +3")
+    own = net.restrict(net.init(jax.random.key(0)), choices)
+    assert set(own["pool2"]) == {"1"}
+    assert set(own["4"]["squeeze"]["kernels"]) == {"1", "3"}
+
+
 def test_a_dead_layer_does_not_run() -> None:
     ran = []
 
