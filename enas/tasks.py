@@ -44,7 +44,7 @@ class Task(NamedTuple):
         supernet: the search space.
         carry: before the first batch.
         judge: traced `(weights, choices, carry, batch, *, train, key=None, averages=None) ->
-            Judged`.
+            Judged`; a carry of `None` is empty.
         reward: `(Metrics) -> scalar`, maximised, of a validation batch.
     """
 
@@ -117,7 +117,8 @@ def language(supernet: Supernet, *, batch_size: int, hidden: int, constant: floa
         key: Array | None = None,
         averages: PyTree = None,
     ) -> Judged:
-        before = jnp.where(batch["starts"], jnp.zeros_like(carry), carry)
+        empty = jnp.zeros((len(batch["tokens"]), hidden))
+        before = empty if carry is None else jnp.where(batch["starts"], empty, carry)
         (logits, after), averages = supernet.apply(
             weights, choices, (before, batch["tokens"]), train=train, key=key, averages=averages
         )
@@ -145,8 +146,6 @@ def child(task: Task) -> Child:
         return judged.loss, (judged.carry, judged.metrics)
 
     def reward(weights: PyTree, choices: Array, batch: PyTree) -> Array:
-        rows = next(len(leaf) for leaf in jax.tree.leaves(batch) if leaf.ndim)
-        start = jax.tree.map(lambda leaf: jnp.zeros((rows, *leaf.shape[1:])), task.carry)
-        return task.reward(task.judge(weights, choices, start, batch, train=False).metrics)
+        return task.reward(task.judge(weights, choices, None, batch, train=False).metrics)
 
     return Child(init, loss, reward)

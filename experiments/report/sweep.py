@@ -19,11 +19,7 @@ import concurrent.futures
 import contextlib
 import fnmatch
 import importlib
-import os
 import queue
-import shlex
-import signal
-import subprocess
 import sys
 import threading
 import time
@@ -33,6 +29,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from experiments.report.processes import Children, started
 from experiments.report.rows import Row, TableError, complete, from_run
 from experiments.report.table import read_table, table_path, write_table
 from experiments.runner import config as configs
@@ -45,12 +42,19 @@ RUN = "experiments.run"
 Workdirs = Mapping[str, Path]  # of a table's finished cells, by the cell's name
 
 
+class Folder(NamedTuple):
+    """A value of a cell's `changes`: the folder of another cell, which is run first."""
+
+    cell: str
+
+
 class Cell(NamedTuple):
     """A run of a table.
 
     Attributes:
       config: as `--config` takes it.
-      changes: values by dotted key, as `--config.KEY=VALUE`; `num_seeds` is among them.
+      changes: values by dotted key, as `--config.KEY=VALUE`; `num_seeds` is among them. A `Folder`
+        is that of an earlier cell, and whoever asks for this cell asks for that one.
       flags: further words of `experiments.run`, such as `--cpu_devices=2`.
       needs: other cells whose folders its rows read; whoever asks for it asks for them.
     """
@@ -88,12 +92,13 @@ class Table(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A cell as it is run: its checked config, its folder, its command."""
+    """A cell as it is run: its checked config, its folder, its command, the cells that it reads."""
 
     name: str
     config: ConfigDict
     workdir: Path
     words: tuple[str, ...]
+    after: tuple[str, ...] = ()
 
     @property
     def command(self) -> str:
@@ -162,7 +167,8 @@ def plan(
       WorkdirError: a cell's folder holds another run.
     """
     asked = {n for n in table.cells if not only or any(fnmatch.fnmatch(n, o) for o in only)}
-    asked |= {other for n in asked for other in table.cells[n].needs}
+    while more := {other for n in asked for other in _needed(table.cells[n])} - asked:
+        asked |= more
     names = [n for n in table.cells if n in asked]
     for pattern in only:
         if not fnmatch.filter(table.cells, pattern):
@@ -170,10 +176,14 @@ def plan(
             hint = f"; did you mean {near}?" if near else f": {', '.join(table.cells)}"
             raise TableError(f"--only: expected names of cells, got {pattern!r}{hint}")
     used: set[str] = set()
-    jobs = []
+    jobs: list[Job] = []
     for name in names:
-        cell = table.cells[name]
-        changes = {key: str(value) for key, value in cell.changes.items()}
+        cell, folders = table.cells[name], {job.name: job.workdir for job in jobs}
+        after = tuple(v.cell for v in cell.changes.values() if isinstance(v, Folder))
+        changes = {
+            key: str(folders[value.cell] if isinstance(value, Folder) else value)
+            for key, value in cell.changes.items()
+        }
         known = flatten(configs.load(cell.config))
         changes |= {key: value for key, value in overrides if key in known}
         used |= {key for key, _ in overrides if key in known}
@@ -183,11 +193,16 @@ def plan(
         changed = [f"--config.{key}={value}" for key, value in changes.items()]
         words = [f"--config={cell.config}", f"--workdir={workdir}", *changed, *cell.flags]
         check_identity(workdir, config)
-        jobs.append(Job(name, config, workdir, tuple(words)))
+        jobs.append(Job(name, config, workdir, tuple(words), after))
     for key, _ in overrides:
         if key not in used:
             raise ConfigError(f"--config.{key}", "a key that a cell's config has", key)
     return jobs
+
+
+def _needed(cell: Cell) -> tuple[str, ...]:
+    read = (value.cell for value in cell.changes.values() if isinstance(value, Folder))
+    return (*cell.needs, *read)
 
 
 def fill(
@@ -213,6 +228,7 @@ def fill(
     table = find(name)
     runs = {job.workdir: job for job in reversed(jobs)}  # a run that several cells need, once
     todo = [job for job in reversed(runs.values()) if not job.is_done]
+    by_name = {job.name: job for job in jobs}
     lock, failed = threading.Lock(), list[str]()
     rows = write(name, table, jobs, path)
 
@@ -225,7 +241,7 @@ def fill(
             say(f"{job.name}: done in {seconds:.0f} s")
             rows[:] = write(name, table, jobs, path)
 
-    with _Children() as children, concurrent.futures.ThreadPoolExecutor(workers) as pool:
+    with Children() as children, concurrent.futures.ThreadPoolExecutor(workers) as pool:
         cores: queue.Queue[int] = queue.Queue()
         for core in range(workers):
             cores.put(core)
@@ -234,15 +250,19 @@ def fill(
             core, since = cores.get(), time.monotonic()
             try:
                 if not children.stopping:
-                    code = children.run([*_started(core, workers), *_python(job)], _log(job))
+                    code = children.run([*started(core, workers), *_python(job)], _log(job))
                     if not children.stopping:
                         ended(job, code, time.monotonic() - since)
             finally:
                 cores.put(core)
 
-        list(pool.map(one, todo))
-        if children.stopping:
-            raise KeyboardInterrupt
+        while todo:
+            ready = [job for job in todo if all(by_name[n].is_done for n in job.after)]
+            failed += [f"{j.name}: what it reads has failed" for j in todo if not ready]
+            todo = [job for job in todo if ready and job not in ready]
+            list(pool.map(one, ready))
+            if children.stopping:
+                raise KeyboardInterrupt
     return Filled(rows, failed)
 
 
@@ -324,59 +344,3 @@ def _last_line(job: Job) -> str:
 
 def _python(job: Job) -> list[str]:
     return [sys.executable, "-m", RUN, *job.words, "--quiet"]
-
-
-def _started(core: int, workers: int) -> list[str]:
-    """Words before a command: its own core, and an end where this process is killed outright.
-
-    Two runs share two cores badly; and a run that went on alone would hold its folder.
-    """
-    code = ["import ctypes,os,sys"]
-    if workers > 1 and hasattr(os, "sched_getaffinity"):
-        allowed = sorted(os.sched_getaffinity(0))
-        code.append(f"os.sched_setaffinity(0, {{{allowed[core % len(allowed)]}}})")
-    if sys.platform == "linux":
-        code.append("ctypes.CDLL(None).prctl(1, 15)")  # PR_SET_PDEATHSIG, SIGTERM
-    return [sys.executable, "-c", "; ".join([*code, "os.execv(sys.argv[1], sys.argv[1:])"])]
-
-
-class _Children:
-    """Processes that are told to save and end where this one is interrupted or terminated."""
-
-    def __init__(self) -> None:
-        self.stopping = False
-        self._running: set[subprocess.Popen[bytes]] = set()
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> _Children:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._before[number] = signal.signal(number, self._stop)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _stop(self, *_: object) -> None:
-        self.stopping = True
-        for child in list(self._running):
-            child.send_signal(signal.SIGTERM)
-
-    def run(self, words: Sequence[str], log: Path) -> int:
-        """Runs a command to its end, its output appended to a file; returns its exit code."""
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as out:
-            out.write(f"$ {shlex.join(words)}\n".encode())
-            out.flush()
-            # A session of its own: a terminal's Ctrl-C comes once, through this process.
-            child = subprocess.Popen(
-                words, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
-            )
-            self._running.add(child)
-            if self.stopping:
-                child.send_signal(signal.SIGTERM)
-            try:
-                return child.wait()
-            finally:
-                self._running.discard(child)

@@ -58,7 +58,9 @@ GLUE = (
 )
 # Light modules of a group that its configs may read: they import no network, and so no jax.
 OF_CONFIGS = ("config", "methods", "photograph_config", "tree")
-PAIRS: dict[str, tuple[str, ...]] = {}
+PAIRS: dict[str, tuple[str, ...]] = {
+    "enas": ("mpl.models.convolution",),  # gradients that are fast on a CPU, given as `conv=`
+}
 MOST_MODULES = 25  # in a folder
 
 # These reach outside by design: devices and a clock; the Scotch programs; processes and Ray; a

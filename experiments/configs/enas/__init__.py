@@ -1,0 +1,1 @@
+"""Configs of architecture search: a search and a retraining for each space."""

@@ -1,0 +1,14 @@
+"""Search for convolutional cells with shared weights (Pham 2021, section 4.3.2).
+
+Command: python -m experiments.run --config=enas/micro:fashion_mnist,cpu --workdir=runs/micro
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.enas.config import arguments, make
+
+ARGUMENTS = arguments("micro")
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    return make("micro", arg)

@@ -1,0 +1,14 @@
+"""A recurrent cell trained from scratch (Pham 2021, section 4.3.1).
+
+Command: python -m experiments.run --config=enas/rnn_fixed:pydoc,cpu --workdir=runs/rnn_fixed
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.enas.config import arguments, make
+
+ARGUMENTS = arguments("rnn")
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    return make("rnn", arg, fixed=True)
