@@ -219,7 +219,9 @@ def _of_fixed(config: ConfigDict, space: str) -> None:
 
 
 def _small_text(config: ConfigDict, size: str, fixed: bool) -> None:
+    # Cells of ReLU and identity alone, which so short searches derive too, need normalization.
     config.space.update({"nodes": 6, "hidden": 128, "scale": 0.1 if fixed else 0.08})
+    config.space.normalize = True
     config.space.dropout.update({"words": 0.0, "inputs": 0.1, "hidden": 0.1, "outputs": 0.2})
     config.data.vocabulary = 2000 if size == "pydoc" else 5000
     config.batch_size = 20
@@ -263,7 +265,7 @@ def _budget(config: ConfigDict, fixed: bool, *, weights: int, controller: int, e
         config.epoch = weights
         return
     config.phases.update({"weights": weights, "controller": controller})
-    config.controller.update({"learning_rate": 0.01, "baseline_decay": 0.9, "samples": 4})
+    config.controller.update({"learning_rate": 0.004, "baseline_decay": 0.9, "samples": 4})
     config.controller.update({"entropy_weight": 1e-3, "prior_weight": 0.01})
     config.derive.update({"samples": 20})
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from ml_collections import ConfigDict
 from enas import decisions, tasks, train
 from enas.controller import controller
 from experiments.enas import figures, problem
-from experiments.enas.problem import Problem
+from experiments.enas.problem import Measure, Problem
 from experiments.report import curves
 from experiments.report.interval import mean_interval
 from experiments.runner.checks import ConfigError, check_bool, check_float, check_int
@@ -87,6 +88,8 @@ def build(config: ConfigDict) -> Experiment:
         _, entropy = policy.policy.log_prob(state.controller.params, (), chosen[:, None])
         return train.derive(child, state.weights, chosen, batch), jnp.mean(entropy)
 
+    measures = {part: found.measure(part) for part in ("valid", "test")}
+
     def evaluate(state: train.State, step: int) -> dict[str, float]:
         del step
         best, entropy = derived(
@@ -110,7 +113,7 @@ def build(config: ConfigDict) -> Experiment:
             samples=config.derive.samples,
             rows=config.derive.batch_size,
         )
-        return _finish(config, found, state, jax.device_get(best), Path(workdir))
+        return _finish(config, found, measures, state, jax.device_get(best), Path(workdir))
 
     return Experiment(
         init=whole.init,
@@ -143,7 +146,12 @@ def check(config: ConfigDict) -> None:
 
 
 def _finish(
-    config: ConfigDict, found: Problem, state: train.State, best: train.Derived, workdir: Path
+    config: ConfigDict,
+    found: Problem,
+    measures: Mapping[str, Measure],
+    state: train.State,
+    best: train.Derived,
+    workdir: Path,
 ) -> list[dict[str, Any]]:
     """Writes what was derived; rows of its reward, and of shared weights on the test data."""
     supernet = found.task.supernet
@@ -156,13 +164,13 @@ def _finish(
     ]
     replace_text(workdir / DERIVED, json.dumps(ranked, indent=1) + "\n")
     figures.draw_graphs(supernet.graphs(np.asarray(best.best)), workdir / "architecture.png")
-    measure, metric = found.measure("test"), found.headline[0]
+    measure, metric = measures["test"], found.headline[0]
     values = {"reward": float(np.max(best.rewards)), "mean_reward": float(np.mean(best.rewards))}
     values[f"shared_{metric}"] = measure(state.weights, jnp.asarray(best.best))[metric]
     if config.derive.ensemble:
         values |= _ensemble(config, found, measure, state, best)
     if config.derive.every:
-        every = _every(found, state)
+        every = _every(found, measures["valid"], state)
         replace_text(workdir / EVERY, json.dumps(every, indent=1) + "\n")
     runs = [path for path in (workdir, workdir.parent) if (path / METRICS).exists()]
     if runs:
@@ -172,9 +180,9 @@ def _finish(
     return [row | {"metric": name} | mean_interval([v])._asdict() for name, v in values.items()]
 
 
-def _every(found: Problem, state: train.State) -> dict[str, float]:
+def _every(found: Problem, measure: Measure, state: train.State) -> dict[str, float]:
     """The error of every architecture on all validation data, with shared weights."""
-    space, measure = found.task.supernet.decisions, found.measure("valid")
+    space = found.task.supernet.decisions
     return {
         decisions.line(space, each): measure(state.weights, jnp.asarray(each))[found.headline[0]]
         for each in decisions.enumerated(space, most=10_000)

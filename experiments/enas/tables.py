@@ -41,7 +41,7 @@ from experiments.runner.workdir import CONFIG, RESULTS, read_results
 SPACES = {"rnn": "brown", "macro": "fashion_mnist", "micro": "fashion_mnist"}
 SEEDS, TINY_SEEDS = 3, 10
 ARMS = ("controller", "untrained", "random", "one_random")
-RANDOMS = 2  # architectures of a random search that costs as much as a search and a retraining
+RANDOMS = 3  # architectures of a random search that costs as much as a search and a retraining
 _43 = "Pham 2021, section 4.3.3"
 _41, _42 = "Pham 2021, table 4.1: Penn Treebank", "Pham 2021, table 4.2: CIFAR-10"
 PRINTED: Mapping[tuple[str, str], tuple[float, str]] = MappingProxyType(
