@@ -8,8 +8,6 @@ batches' own statistics, like those of children that share weights.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +73,3 @@ def errors(workdir: Path, part: str = "test") -> dict[str, np.ndarray]:
         for point, more in zip(each.points, each.more, strict=True):
             found.setdefault(point[0], []).append(more[part])
     return {line: np.asarray(values) for line, values in found.items()}
-
-
-@functools.cache
-def _means(workdir: Path, part: str) -> Mapping[str, float]:
-    return {line: float(values.mean()) for line, values in errors(workdir, part).items()}
-
-
-def mean_error(workdir: Path, line: str, part: str = "test") -> float:
-    """The mean error of an architecture over its trainings."""
-    return _means(workdir, part)[line.strip()]

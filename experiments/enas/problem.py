@@ -70,6 +70,30 @@ def of(config: ConfigDict) -> Problem:
     return _text(config) if config.space.name == "rnn" else _images(config)
 
 
+def task_of(config: ConfigDict, shape: Shape) -> tasks.Task:
+    """The task of a config, from shapes alone."""
+    supernet = supernet_of(config, shape)
+    if config.space.name != "rnn":
+        return tasks.images(supernet, auxiliary_weight=config.get("auxiliary_weight", 0.0))
+    return tasks.language(
+        supernet,
+        batch_size=config.batch_size,
+        hidden=config.space.hidden,
+        constant=config.controller.constant if "controller" in config else 1.0,
+    )
+
+
+def optimizer_of(config: ConfigDict) -> Callable[[int, int], optax.GradientTransformation]:
+    """`(steps of an epoch, epochs) -> optimiser` of weights."""
+    given = config.optimizer.to_dict()
+    if config.space.name == "rnn":
+        check_float(config, "optimizer.learning_rate", positive=True)
+        return lambda steps, epochs: optimizers.sgd(steps_per_epoch=steps, **given)
+    for key in ("highest", "lowest"):
+        check_float(config, f"optimizer.{key}", positive=True)
+    return lambda steps, epochs: optimizers.nesterov(steps_per_epoch=steps, epochs=epochs, **given)
+
+
 def _images(config: ConfigDict) -> Problem:
     for key in ("augment.pad", "augment.cutout"):
         check_int(config, key, 0, 32)
@@ -79,9 +103,7 @@ def _images(config: ConfigDict) -> Problem:
     count = len(parts["train"][0])
     if config.batch_size > count:
         raise ConfigError("batch_size", f"at most the {count} training images", config.batch_size)
-    task = tasks.images(
-        supernet_of(config, shape), auxiliary_weight=config.get("auxiliary_weight", 0.0)
-    )
+    task = task_of(config, shape)
     moments = augment.channel_moments(parts["train"][0])
     resident = {part: tuple(map(jnp.asarray, parts[part])) for part in ("train", "valid")}
 
@@ -129,15 +151,11 @@ def _images(config: ConfigDict) -> Problem:
 
         return measured
 
-    def optimizer(steps: int, epochs: int) -> optax.GradientTransformation:
-        given = config.optimizer.to_dict()
-        return optimizers.nesterov(steps_per_epoch=steps, epochs=epochs, **given)
-
-    for key in ("highest", "lowest"):
-        check_float(config, f"optimizer.{key}", positive=True)
     kept = {part: labels for part, (_, labels) in parts.items()}
     metric = ("error_percent", "min")
-    return Problem(task, shape, resident, train, validation, measure, kept, metric, optimizer)
+    return Problem(
+        task, shape, resident, train, validation, measure, kept, metric, optimizer_of(config)
+    )
 
 
 def _rows(before: Array, count: int, batch_size: int) -> Array:
@@ -194,14 +212,8 @@ def _text(config: ConfigDict) -> Problem:
         words = data.load(config.data.name)
     known = text.vocabulary(words["train"], check_int(config, "data.vocabulary", 2))
     tokens = {part: text.encoded(words[part], known) for part in ("train", "valid", "test")}
-    constant = config.controller.constant if "controller" in config else 1.0
     shape = Shape((), len(known))
-    task = tasks.language(
-        supernet_of(config, shape),
-        batch_size=batch_size,
-        hidden=config.space.hidden,
-        constant=constant,
-    )
+    task = task_of(config, shape)
     try:
         resident = {
             "train": jnp.asarray(text.streams(tokens["train"], batch_size)),
@@ -245,10 +257,7 @@ def _text(config: ConfigDict) -> Problem:
 
         return measured
 
-    def optimizer(steps: int, epochs: int) -> optax.GradientTransformation:
-        del epochs
-        return optimizers.sgd(steps_per_epoch=steps, **config.optimizer.to_dict())
-
-    check_float(config, "optimizer.learning_rate", positive=True)
     metric = ("perplexity", "min")
-    return Problem(task, shape, resident, train, validation, measure, {}, metric, optimizer)
+    return Problem(
+        task, shape, resident, train, validation, measure, {}, metric, optimizer_of(config)
+    )

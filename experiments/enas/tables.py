@@ -36,7 +36,7 @@ from experiments.report.interval import mean_interval
 from experiments.report.rows import Row
 from experiments.report.sweep import Cell, Folder, Table, Workdirs
 from experiments.runner import config as configs
-from experiments.runner.workdir import CONFIG, RESULTS, read_results
+from experiments.runner.workdir import RESULTS, read_results
 
 SPACES = {"rnn": "brown", "macro": "fashion_mnist", "micro": "fashion_mnist"}
 SEEDS, TINY_SEEDS = 3, 10
@@ -176,7 +176,7 @@ def _tiny_random(workdirs: Workdirs) -> list[Row]:
     by_valid = [errors(workdirs[name], "valid") for name in sorted(workdirs) if "every" in name]
     valid = {line: np.concatenate([found[line] for found in by_valid]) for line in lines}
     rng, picked = np.random.default_rng(0), []
-    number = tiny_draws(workdirs["tiny-every-0"])
+    number = tiny_draws()
     for _ in range(TINY_SEEDS):
         drawn = rng.choice(lines, number, replace=False)
         training = {line: rng.choice(valid[line]) for line in drawn}
@@ -193,12 +193,12 @@ def _tiny_random(workdirs: Workdirs) -> list[Row]:
     ]
 
 
-def tiny_draws(folder: Path) -> int:
+def tiny_draws() -> int:
     """Trainings from scratch that cost what a search and the training of its result do.
 
     A sample of the controller costs a forward pass, a third of an update on as many images.
     """
-    updates = json.loads((folder / CONFIG).read_text())["updates"]
+    updates = configs.load("enas/tiny_every:fashion_mnist,cpu").updates
     config = configs.load("enas/tiny:fashion_mnist,cpu")
     given, phases = config.controller, config.phases
     forward = given.samples * given.batch_size / config.batch_size / 3
