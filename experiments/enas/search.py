@@ -173,7 +173,7 @@ def _finish(
         every = _every(found, measures["valid"], state)
         replace_text(workdir / EVERY, json.dumps(every, indent=1) + "\n")
     runs = [path for path in (workdir, workdir.parent) if (path / METRICS).exists()]
-    if runs:
+    if runs and config.controller.train:
         figures.search_curve(workdir / "search.png", curves.group_runs([curves.read_run(runs[0])]))
     print(line)
     row = {"name": config.space.name, "unit": "seed"}

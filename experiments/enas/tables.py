@@ -101,6 +101,7 @@ def _tiny_cells() -> dict[str, Cell]:
         for seed in range(2)
     }
     untrained = many | _UNTRAINED | {"steps": _steps("tiny", "fashion_mnist")}
+    every["tiny-every-0"] = every["tiny-every-0"]._replace(needs=("tiny-every-1",))
     return every | {
         "tiny-controller": Cell(tiny, many, needs=tuple(every)),
         "tiny-untrained": Cell(tiny, untrained, needs=tuple(every)),
