@@ -298,7 +298,7 @@ def _drawn(key: Array, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> list[
     leaves = []
     for (name, shape), end, count in zip(shapes, np.cumsum(counts), counts, strict=True):
         if name in _PLAIN:
-            leaves.append(jnp.full(shape, _PLAIN[name]))
+            leaves.append(jnp.full(shape, _PLAIN[name], jnp.float32))
         else:
             deviation = math.sqrt(2.0 / math.prod(shape[-4:-1]))
             leaves.append(deviation * draws[int(end) - count : int(end)].reshape(shape))
