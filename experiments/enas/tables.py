@@ -41,7 +41,6 @@ from experiments.runner.workdir import RESULTS, read_results
 SPACES = {"rnn": "brown", "macro": "fashion_mnist", "micro": "fashion_mnist"}
 SEEDS, TINY_SEEDS = 3, 10
 ARMS = ("controller", "untrained", "random", "one_random")
-RANDOMS = 3  # architectures of a random search that costs as much as a search and a retraining
 _43 = "Pham 2021, section 4.3.3"
 _41, _42 = "Pham 2021, table 4.1: Penn Treebank", "Pham 2021, table 4.2: CIFAR-10"
 PRINTED: Mapping[tuple[str, str], tuple[float, str]] = MappingProxyType(
@@ -64,6 +63,20 @@ def _steps(space: str, data: str) -> int:
     return config.steps // period * config.phases.weights
 
 
+def draws(space: str, data: str) -> int:
+    """Trainings from scratch that cost what a search and the training of its result do.
+
+    A sample of the controller costs a forward pass, a third of an update on as many rows.
+    """
+    config = configs.load(f"enas/{space}:{data},cpu")
+    alone = configs.load(f"enas/{space}_fixed:{data},cpu")
+    given, phases = config.controller, config.phases
+    forward = given.samples * given.batch_size / config.batch_size / 3
+    epochs = config.steps / (phases.weights + phases.controller)
+    cost = epochs * (phases.weights + phases.controller * forward)
+    return 1 + round(cost / alone.steps)
+
+
 def _control_cells() -> dict[str, Cell]:
     cells: dict[str, Cell] = _tiny_cells()
     for space, data in SPACES.items():
@@ -78,7 +91,7 @@ def _control_cells() -> dict[str, Cell]:
             for arm, source in (("controller", "search"), ("untrained", "untrained_search")):
                 taken = {"architecture": Folder(f"{space}-{source}-{seed}")}
                 cells[f"{space}-{arm}-{seed}"] = Cell(alone, taken | own)
-            for number in range(RANDOMS):
+            for number in range(draws(space, data)):
                 drawn = {"seed": seed + 100 * (number + 1)}
                 cells[f"{space}-random-{seed}_{number}"] = Cell(alone, drawn)
         for arm in ARMS:  # rows of all seeds stand with the first
@@ -91,7 +104,8 @@ def _names(space: str, arm: str) -> list[str]:
     """The cells of an arm, over seeds."""
     if arm in ("controller", "untrained"):
         return [f"{space}-{arm}-{seed}" for seed in range(SEEDS)]
-    return [f"{space}-random-{seed}_{number}" for seed in range(SEEDS) for number in range(RANDOMS)]
+    numbers = range(draws(space, SPACES[space]))
+    return [f"{space}-random-{seed}_{number}" for seed in range(SEEDS) for number in numbers]
 
 
 def _tiny_cells() -> dict[str, Cell]:
@@ -128,7 +142,8 @@ def _arm(space: str, arm: str, folders: list[Path]) -> list[Row]:
     ]
     (metric,) = [key for key in found[0] if key.startswith("test_")]
     if arm in ("random", "one_random"):
-        each = [found[i : i + RANDOMS] for i in range(0, len(found), RANDOMS)]
+        number = len(found) // SEEDS
+        each = [found[i : i + number] for i in range(0, len(found), number)]
         valid = metric.replace("test_", "valid_")
         best = min if arm == "random" else (lambda some, key: some[0])
         found = [best(some, key=lambda one: one[valid]) for some in each]
@@ -177,7 +192,7 @@ def _tiny_random(workdirs: Workdirs) -> list[Row]:
     by_valid = [errors(workdirs[name], "valid") for name in sorted(workdirs) if "every" in name]
     valid = {line: np.concatenate([found[line] for found in by_valid]) for line in lines}
     rng, picked = np.random.default_rng(0), []
-    number = tiny_draws()
+    number = draws("tiny", "fashion_mnist")
     for _ in range(TINY_SEEDS):
         drawn = rng.choice(lines, number, replace=False)
         training = {line: rng.choice(valid[line]) for line in drawn}
@@ -192,20 +207,6 @@ def _tiny_random(workdirs: Workdirs) -> list[Row]:
         {"name": "tiny-best", **shared, "value": spread[0], "high": spread[0]},
         {"name": "tiny-mean", **shared, "value": middle, "high": spread[1]},
     ]
-
-
-def tiny_draws() -> int:
-    """Trainings from scratch that cost what a search and the training of its result do.
-
-    A sample of the controller costs a forward pass, a third of an update on as many images.
-    """
-    updates = configs.load("enas/tiny_every:fashion_mnist,cpu").updates
-    config = configs.load("enas/tiny:fashion_mnist,cpu")
-    given, phases = config.controller, config.phases
-    forward = given.samples * given.batch_size / config.batch_size / 3
-    epochs = config.steps / (phases.weights + phases.controller)
-    cost = epochs * (phases.weights + phases.controller * forward)
-    return 1 + round(cost / updates)
 
 
 def _ranking(name: str, workdirs: Workdirs) -> list[Row]:
