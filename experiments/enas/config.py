@@ -210,9 +210,11 @@ def _of_fixed(config: ConfigDict, space: str) -> None:
     if text:
         config.space.update({"scale": 0.04, "normalize": False})
     elif space == "macro":
-        config.space.update({"channels": 96, "normalize_skips": False, "dropout": 0.1})
+        # Doubled twice: 384 channels in the highest layers. With 128 they are 512, for 3.87%.
+        config.space.update({"channels": 96, "widen": 2, "normalize_skips": False})
+        config.space.dropout = 0.1
     elif space == "micro":
-        config.space.update({"cells": 6, "channels": 36, "auxiliary": 13, "dropout": 0.1})
+        config.space.update({"cells": 6, "channels": 36, "auxiliary": 14, "dropout": 0.1})
         config.space.drop_path = 0.2
     if not text:
         config.auxiliary_weight = 0.4
@@ -232,7 +234,7 @@ def _small_text(config: ConfigDict, size: str, fixed: bool) -> None:
 
 
 def _small_macro(config: ConfigDict, size: str, fixed: bool) -> None:
-    config.space.update({"layers": 6, "channels": 12, "dropout": 0.0})
+    config.space.update({"layers": 6, "channels": 12, "widen": 1, "dropout": 0.0})
     _small_images(config, size)
     _budget(config, fixed, weights=200, controller=60, epochs=7)
 
