@@ -253,6 +253,9 @@ def _text(config: ConfigDict) -> Problem:
             return jnp.mean(jax.lax.scan(step, start, jnp.arange(steps[part]))[1])
 
         def measured(weights: PyTree, given: Any = None, averages: PyTree = None) -> dict:
+            # A recurrence that is normalised by averages is not held at any step: cells of identity
+            # and ReLU blow up. So text is normalised by its batch's statistics here too.
+            averages = None if config.space.normalize else averages
             return {"perplexity": float(np.exp(cross_entropy(weights, given, averages, read)))}
 
         return measured
