@@ -300,9 +300,9 @@ def _smoke(config: ConfigDict, space: str) -> None:
 def _accelerated(config: ConfigDict, space: str, fixed: bool) -> None:
     """Full-size networks for a part of the thesis's epochs, on one accelerator; not run yet."""
     paper = make(space, f"{config.data.name},paper", fixed=fixed)
-    config.update({"space": paper.space, "batch_size": paper.batch_size, "chunk": 50})
+    config.space, config.optimizer = paper.space, paper.optimizer
+    config.update({"batch_size": paper.batch_size, "chunk": 50})
     config.update({"eval_every": 1000, "checkpoint_every": 1000})
-    config.optimizer = paper.optimizer
     config.data.update(paper.data)
     config.augment.update(paper.augment) if space != "rnn" else None
     config.epochs = 30 if space == "rnn" else 70

@@ -12,6 +12,7 @@ NOTEBOOKS = sorted((Path(__file__).parents[2] / "experiments" / "notebooks").glo
 # The end of the line of each notebook that says how large all is, and what makes it smaller.
 SIZES = {
     "nco": ("UPDATES = 20, 16, 8, 300", "UPDATES = 8, 16, 8, 100"),
+    "enas": ("EPOCHS, STRIDE = 20, 1", "EPOCHS, STRIDE = 20, 7"),
     "mpl": ("UPDATES, UNLABELLED = 32, 1000, 256", "UPDATES, UNLABELLED = 32, 300, 64"),
     "search": ('(tempfile.mkdtemp()), 120, "turbo"', '(tempfile.mkdtemp()), 40, "random"'),
 }
@@ -26,9 +27,10 @@ def cells(path, kind):
 def test_a_notebook_holds_no_output_and_is_short(path):
     content = json.loads(path.read_text())
     assert all(not cell.get("outputs") for cell in content["cells"])
-    sources = cells(path, "code")[: 1 if path.stem == "nco" else None]
+    own = {"nco": 1, "enas": 2}.get(path.stem)  # cells that define a problem or space of one's own
+    sources = cells(path, "code")[:own]
     lines = [line for source in sources for line in source.splitlines() if line.strip()]
-    assert len(lines) <= (40 if path.stem == "nco" else 60)  # as the title of the first says
+    assert len(lines) <= (60 if own is None else 40)  # as the title of the first says
 
 
 @pytest.mark.parametrize(
@@ -36,8 +38,9 @@ def test_a_notebook_holds_no_output_and_is_short(path):
 )
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_and_keeps_its_word(path, whole, monkeypatch):
-    if path.stem == "search":
+    if path.stem in ("enas", "search"):
         pytest.importorskip("sklearn")
+    if path.stem == "search":
         monkeypatch.setattr(sys, "path", [*sys.path])
         monkeypatch.delitem(sys.modules, "house", raising=False)
     pytest.importorskip("matplotlib").use("Agg")
@@ -59,6 +62,24 @@ def nco(scope):
     assert scope["greedy"].reward.mean() > scope["rule"].mean()
     assert scope["sampled"].reward.mean() > 0.97 * exact.mean()
     assert -scope["tours"].reward.mean() < 4.5
+
+
+def enas(scope):
+    space, best, child = scope["space"], scope["best"], scope["child"]
+    assert len(scope["every"]) == 224
+    assert scope["decisions"].check_choices(space, best).tolist() == best.tolist()
+    assert scope["curve"][-1][0] > scope["curve"][0][0] + 0.2  # reward
+    assert scope["curve"][-1][1] < 0.5 * scope["curve"][0][1]  # entropy
+    assert scope["picture"].stat().st_size > 3_000
+    others = np.asarray(scope["others"])
+    assert scope["derived"] > others.mean() + 0.03
+    assert np.mean(others > scope["derived"]) < 0.3
+    weights, _ = child.init(scope["jax"].random.key(0))
+    grads = scope["jax"].grad(
+        lambda weights: child.loss(weights, (), best, scope["parts"]["valid"], None)[0]
+    )
+    moved = np.abs(np.asarray(grads(weights)["rows"])).sum((1, 2)) > 0
+    assert sorted(best[:3]) == np.flatnonzero(moved).tolist()
 
 
 def mpl(scope):
@@ -87,4 +108,4 @@ def search(scope):
     shutil.rmtree(scope["FOLDER"])
 
 
-CLAIMS = {"nco": nco, "mpl": mpl, "search": search}
+CLAIMS = {"enas": enas, "nco": nco, "mpl": mpl, "search": search}
