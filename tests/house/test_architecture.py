@@ -76,6 +76,7 @@ def test_a_group_is_run_by_the_shared_commands_alone():
         )
     ]
     assert mains == [
+        "experiments/architecture.py",
         "experiments/bench/__main__.py",
         "experiments/bench/peers/rl4co_tsp.py",  # in an environment of its own
         "experiments/data/__main__.py",

@@ -1,6 +1,7 @@
 """An architecture shown in words."""
 
 import sys
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +11,9 @@ from enas import decisions
 from enas.decisions import Decision
 from enas.spaces import rnn
 from enas.supernet import Graph, Supernet
-from experiments.enas import architecture
+from experiments.enas import architecture, problem
+from experiments.runner import config as configs
+from experiments.runner.workdir import write_config
 
 
 def supernet(space, *, pieces=2):
@@ -96,3 +99,78 @@ def test_a_picture_that_cannot_be_drawn_is_no_surprise_later(monkeypatch, tmp_pa
 def test_choices_of_another_space():
     with pytest.raises(ValueError, match=r"choices\[1\]"):
         architecture.show(supernet(SPACE), np.array([1, 2]))
+
+
+LINE = "1: tanh | 2: 1 relu | 3: 2 relu"
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Configs make the supernet of a small cell, without data."""
+    space = rnn.supernet(vocabulary=10, nodes=3, hidden=4)
+    task = SimpleNamespace(supernet=space)
+    monkeypatch.setattr(problem, "of", lambda config: SimpleNamespace(task=task))
+
+
+def run_folder(folder, *, line=LINE):
+    folder.mkdir(parents=True)
+    write_config(folder, configs.load("enas/rnn:pydoc,smoke"))
+    if line:
+        (folder / "architecture.txt").write_text(line + "\n")
+    return str(folder)
+
+
+def test_the_command_takes_a_line_and_a_config(small, tmp_path, capsys):
+    path = tmp_path / "cell.svg"
+    words = [LINE, "--config=enas/rnn:pydoc,smoke", "--config.space.hidden=4", f"--draw={path}"]
+    assert architecture.main(words) == 0
+    assert capsys.readouterr().out.startswith(LINE + "\n\ncell\n")
+    assert "<svg" in path.read_text()
+
+
+def test_the_command_takes_the_folder_of_a_run_or_of_one_of_its_seeds(small, tmp_path, capsys):
+    assert architecture.main([run_folder(tmp_path / "run")]) == 0
+    assert capsys.readouterr().out.startswith(LINE + "\n")
+    several = run_folder(tmp_path / "several", line=None)
+    (tmp_path / "several" / "seed_3").mkdir()
+    (tmp_path / "several" / "seed_3" / "architecture.txt").write_text(LINE)
+    assert architecture.main([several]) == 2
+    assert "architecture.txt; it has seed_3" in capsys.readouterr().err
+    assert architecture.main([f"{several}/seed_3"]) == 0
+
+
+def wrong(*words):
+    return [*words, "--config=enas/rnn:pydoc,smoke"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([LINE], "expected a run's folder, or a line and --config; got '1: tanh"),
+        (wrong("1: tanh | 2: 1 relu"), "architecture: expected 3 nodes"),
+        (wrong("tanh " * 100), "architecture: expected 3 nodes"),
+        (wrong("1: tanh | 2: 1 step | 3: 2 relu"), "node 2: expected one of"),
+        (wrong("FOLDER"), "--config goes with a line"),
+        ([LINE, "--config=nco/tsp:20,smoke"], "space.name: expected a key of this config"),
+        (wrong(LINE, "--draw=cell.doc"), "--draw: expected a name that ends in one of .png"),
+        (wrong(LINE, "--draw=gone/cell.png"), "in a folder that exists, got gone/cell.png"),
+        (["UNFINISHED"], "expected a run that has ended, with architecture.txt"),
+        (["TMP"], "expected a run that has ended, with architecture.txt"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(small, tmp_path, capsys, words, said):
+    places = {"FOLDER": tmp_path / "run", "UNFINISHED": tmp_path / "early", "TMP": tmp_path}
+    run_folder(places["FOLDER"])
+    run_folder(places["UNFINISHED"], line=None)
+    try:
+        status = architecture.main([str(places.get(word, word)) for word in words])
+    except SystemExit as ended:
+        status = ended.code
+    assert status == 2
+    assert said in capsys.readouterr().err
+
+
+def test_the_command_makes_the_space_of_its_config(capsys):
+    words = [f"{LINE} | 4: 2 relu", "--config=enas/rnn:pydoc,smoke", "--config.space.nodes=4"]
+    assert architecture.main(words) == 0
+    assert "architectures in the space: 1,536" in capsys.readouterr().out  # 4^4 3!
