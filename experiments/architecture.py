@@ -12,7 +12,6 @@ words is part of the network.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -80,4 +79,4 @@ def _of_run(folder: Path) -> tuple[str, ConfigDict]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -11,6 +11,7 @@ from enas import decisions
 from enas.decisions import Decision
 from enas.spaces import rnn
 from enas.supernet import Graph, Supernet
+from experiments import architecture as command
 from experiments.enas import architecture, problem
 from experiments.runner import config as configs
 from experiments.runner.workdir import write_config
@@ -123,20 +124,20 @@ def run_folder(folder, *, line=LINE):
 def test_the_command_takes_a_line_and_a_config(small, tmp_path, capsys):
     path = tmp_path / "cell.svg"
     words = [LINE, "--config=enas/rnn:pydoc,smoke", "--config.space.hidden=4", f"--draw={path}"]
-    assert architecture.main(words) == 0
+    assert command.main(words) == 0
     assert capsys.readouterr().out.startswith(LINE + "\n\ncell\n")
     assert "<svg" in path.read_text()
 
 
 def test_the_command_takes_the_folder_of_a_run_or_of_one_of_its_seeds(small, tmp_path, capsys):
-    assert architecture.main([run_folder(tmp_path / "run")]) == 0
+    assert command.main([run_folder(tmp_path / "run")]) == 0
     assert capsys.readouterr().out.startswith(LINE + "\n")
     several = run_folder(tmp_path / "several", line=None)
     (tmp_path / "several" / "seed_3").mkdir()
     (tmp_path / "several" / "seed_3" / "architecture.txt").write_text(LINE)
-    assert architecture.main([several]) == 2
+    assert command.main([several]) == 2
     assert "architecture.txt; it has seed_3" in capsys.readouterr().err
-    assert architecture.main([f"{several}/seed_3"]) == 0
+    assert command.main([f"{several}/seed_3"]) == 0
 
 
 def wrong(*words):
@@ -163,7 +164,7 @@ def test_what_is_wrong_is_said_in_a_line(small, tmp_path, capsys, words, said):
     run_folder(places["FOLDER"])
     run_folder(places["UNFINISHED"], line=None)
     try:
-        status = architecture.main([str(places.get(word, word)) for word in words])
+        status = command.main([str(places.get(word, word)) for word in words])
     except SystemExit as ended:
         status = ended.code
     assert status == 2
@@ -172,5 +173,5 @@ def test_what_is_wrong_is_said_in_a_line(small, tmp_path, capsys, words, said):
 
 def test_the_command_makes_the_space_of_its_config(capsys):
     words = [f"{LINE} | 4: 2 relu", "--config=enas/rnn:pydoc,smoke", "--config.space.nodes=4"]
-    assert architecture.main(words) == 0
+    assert command.main(words) == 0
     assert "architectures in the space: 1,536" in capsys.readouterr().out  # 4^4 3!
