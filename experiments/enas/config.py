@@ -27,8 +27,22 @@ def presets(space: str) -> tuple[str, ...]:
 
 
 def arguments(space: str) -> tuple[str, ...]:
-    """The arguments that a config of a space takes."""
-    return tuple(f"{size},{preset}" for size in SIZES[space] for preset in presets(space))
+    """The arguments that a config of a space names: each preset on the data that it is meant for.
+
+    Any other pair of a size and a preset can be given, too.
+    """
+    sizes = SIZES[space]
+    if space == "tiny":
+        return tuple(f"{size},{preset}" for size in sizes for preset in presets(space))
+    small, measured, printed, own = sizes
+    return (
+        f"{measured},cpu",
+        f"{small},cpu",
+        f"{small},smoke",
+        f"{printed},paper",
+        f"{measured},gpu",
+        f"{own},cpu",
+    )
 
 
 def make(space: str, arg: str, *, fixed: bool = False) -> ConfigDict:
@@ -294,7 +308,7 @@ def _smoke(config: ConfigDict, space: str) -> None:
     if space == "macro":
         config.space.layers = 3
     if space == "micro":
-        config.space.nodes = 4
+        config.space.update({"nodes": 3, "blocks": 1, "last_reduction": True})
 
 
 def _accelerated(config: ConfigDict, space: str, fixed: bool) -> None:

@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 from enas import augment, optimizers, tasks, text
 from experiments import data
 from experiments.data import own
+from experiments.data.registry import MissingDataset
 from experiments.enas.spaces import Shape, supernet_of
 from experiments.runner.checks import ConfigError, check_bool, check_choice, check_float, check_int
 
@@ -64,9 +65,11 @@ def of(config: ConfigDict) -> Problem:
     """
     check_int(config, "batch_size", 2)
     check_int(config, "eval.batch_size", 2)
-    if (config.data.name == "own") != bool(config.data.path):
-        expected = "a folder or file with data.name=own, empty with others"
-        raise ConfigError("data.path", expected, config.data.path)
+    if config.data.path and config.data.name != "own":
+        raise ConfigError("data.path", "empty but with data.name=own", config.data.path)
+    if config.data.name == "own" and not config.data.path:
+        what = "a text file" if config.space.name == "rnn" else "a folder with a folder a class"
+        raise MissingDataset(f"one's own data: give {what} as --config.data.path=PATH")
     return _text(config) if config.space.name == "rnn" else _images(config)
 
 
@@ -182,6 +185,8 @@ def _image_parts(config: ConfigDict) -> tuple[dict[str, tuple[np.ndarray, np.nda
         arrays = data.load(config.data.name)
     images, labels = arrays["train_images"], arrays["train_labels"]
     kept = check_int(config, "data.valid", 1)
+    if config.data.name == "own":
+        kept = min(kept, -(-len(images) // 10))  # a tenth of few
     if kept >= len(images):
         raise ConfigError("data.valid", f"fewer than the {len(images)} training images", kept)
     order = np.random.default_rng(0).permutation(len(images))

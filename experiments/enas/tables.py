@@ -53,6 +53,7 @@ PRINTED: Mapping[tuple[str, str], tuple[float, str]] = MappingProxyType(
         ("micro", "one_random"): (6.77, f"{_43}: CIFAR-10"),
     }
 )
+EVERY_CELL = "tiny-every-"
 _UNTRAINED = {"controller.train": False}
 
 
@@ -164,7 +165,7 @@ def _every(workdirs: Workdirs, part: str) -> dict[str, float]:
     """Mean errors of all architectures over all their trainings."""
     found: dict[str, list[float]] = {}
     for name, folder in workdirs.items():
-        if name.startswith("tiny-every-"):
+        if name.startswith(EVERY_CELL):
             for line, values in errors(folder, part).items():
                 found.setdefault(line, []).extend(values)
     return {line: float(np.mean(values)) for line, values in found.items()}
@@ -189,7 +190,9 @@ def _tiny_random(workdirs: Workdirs) -> list[Row]:
     """
     test, metric = _every(workdirs, "test"), "test_error_percent"
     lines = sorted(test)
-    by_valid = [errors(workdirs[name], "valid") for name in sorted(workdirs) if "every" in name]
+    by_valid = [
+        errors(workdirs[name], "valid") for name in sorted(workdirs) if name.startswith(EVERY_CELL)
+    ]
     valid = {line: np.concatenate([found[line] for found in by_valid]) for line in lines}
     rng, picked = np.random.default_rng(0), []
     number = draws("tiny", "fashion_mnist")
@@ -216,7 +219,8 @@ def _ranking(name: str, workdirs: Workdirs) -> list[Row]:
     alone = _every(workdirs, "test")
     lines = sorted(alone)
     if name == "tiny-every-0" and "tiny-every-1" in workdirs:
-        one, other = (_every({name: workdirs[name]}, "test") for name in sorted(workdirs)[-2:])
+        pair = ("tiny-every-0", "tiny-every-1")
+        one, other = (_every({each: workdirs[each]}, "test") for each in pair)
         tau = kendalltau([one[line] for line in lines], [other[line] for line in lines]).statistic
         return [_tau("trainings", [tau])]
     if name not in ("tiny-controller", "tiny-untrained") or not lines:
