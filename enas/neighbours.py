@@ -48,7 +48,7 @@ def relabelled(
     if not places:
         raise ValueError(f"choices: expected one of {', '.join(replacements)} among them, got none")
     picked = rng.permutation(places)[: len(places) if count is None else count]
-    for place in picked:
+    for place in picked.tolist():
         labels = decisions[place].labels
         new = rng.choice(list(replacements[labels[changed[place]]]))
         changed[place] = labels.index(new)
@@ -84,7 +84,7 @@ def rewired(
     ]
     if not free:
         raise ValueError("choices: expected a decision that could be another, got none")
-    for place in rng.permutation(free)[:count]:
+    for place in rng.permutation(free)[:count].tolist():
         others = [c for c in open_choices(decisions, place, changed) if c != changed[place]]
         changed[place] = rng.choice(others)
     return check_choices(decisions, changed)
