@@ -201,14 +201,13 @@ def _tiny_random(workdirs: Workdirs) -> list[Row]:
         training = {line: rng.choice(valid[line]) for line in drawn}
         picked.append((test[min(training, key=training.__getitem__)], test[drawn[0]]))
     best, first = zip(*picked, strict=True)
-    spread = [min(test.values()), max(test.values())]
-    shared: Row = {"unit": "instance", "n": len(test), "metric": metric, "low": spread[0]}
-    middle = float(np.mean(list(test.values())))
+    every = {"unit": "instance", "metric": metric}
+    lowest = {"value": min(test.values()), "low": min(test.values()), "high": min(test.values())}
     return [
         _row("tiny", "random", metric, best),
         _row("tiny", "one_random", metric, first),
-        {"name": "tiny-best", **shared, "value": spread[0], "high": spread[0]},
-        {"name": "tiny-mean", **shared, "value": middle, "high": spread[1]},
+        {"name": "tiny-best", **every, **lowest, "n": len(test)},
+        {"name": "tiny-mean", **every, **mean_interval(list(test.values()))._asdict()},
     ]
 
 
