@@ -167,7 +167,7 @@ def plan(
       WorkdirError: a cell's folder holds another run.
     """
     asked = {n for n in table.cells if not only or any(fnmatch.fnmatch(n, o) for o in only)}
-    while more := {other for n in asked for other in _needed(table.cells[n])} - asked:
+    while more := {o for n in asked & set(table.cells) for o in _needed(table.cells[n])} - asked:
         asked |= more
     names = [n for n in table.cells if n in asked]
     for pattern in only:

@@ -131,7 +131,7 @@ def test_cores_are_pinned_and_named(tmp_path, monkeypatch, toy_room):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["kitchen"], "unknown room 'kitchen'; rooms with kernels: mpl"),
+        (["kitchen"], "unknown room 'kitchen'; rooms with kernels: enas, mpl"),
         (["--only", "none-of-these"], "no kernel matches 'none-of-these'"),
         (["--repeat", "0"], "expected a whole number of at least 1"),
         (["--cores", "100000"], "--cores: expected at most"),
