@@ -94,6 +94,9 @@ def cosine_restarts(
     factor: int = 2,
 ) -> optax.Schedule:
     """Half a cosine from `highest` to `lowest` in each period; arguments as in `nesterov`."""
+    for name, value in (("first", first), ("factor", factor)):
+        if value < 1:
+            raise ValueError(f"{name}: expected at least 1, got {value}")
     periods = [first]
     while sum(periods) < epochs:
         periods.append(periods[-1] * factor)

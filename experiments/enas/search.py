@@ -133,7 +133,7 @@ def check(config: ConfigDict) -> None:
         check_int(config, key, 1)
     for key in ("controller.batch_size", "derive.batch_size"):
         check_int(config, key, 2)
-    check_int(config, "derive.ensemble", 0)
+    check_int(config, "derive.ensemble", 0, config.derive.samples)
     for key in ("controller.train", "derive.every"):
         check_bool(config, key)
     for key in ("learning_rate", "scale", "temperature"):

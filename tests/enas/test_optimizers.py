@@ -46,3 +46,9 @@ def test_nesterov_looks_ahead():
     update, _ = clipped.update(jnp.ones(()), clipped.init(jnp.zeros(())), jnp.zeros(()))
     assert float(update) == pytest.approx(-0.95)
     assert isinstance(tx, optax.GradientTransformation)
+
+
+@pytest.mark.parametrize("name", ["first", "factor"])
+def test_periods_without_a_length_are_refused(name):
+    with pytest.raises(ValueError, match=f"{name}: expected at least 1, got 0"):
+        optimizers.cosine_restarts(steps_per_epoch=1, epochs=2, **{name: 0})

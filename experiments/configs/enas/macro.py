@@ -10,7 +10,7 @@ samples with their rewards, `search.png` reward and entropy. Retrain it with ena
 
 `--config.controller.train=false` trains the weights alone, on samples of an untrained controller;
 `--config.children=4` is M of eq. 4.1; `--config.derive.samples`, how many are ranked at the end.
-`--config.derive.ensemble=250` averages predictions of as many of these (section 4.3.3);
+`--config.derive.ensemble=20` averages predictions of as many of these (250 in section 4.3.3);
 `--config.space.layers` is L, and `--config.space.operations` takes some of the six.
 
 Sizes: digits, fashion_mnist, cifar10, own (`--config.data.path=FOLDER`, a folder a class).
