@@ -185,7 +185,7 @@ def supernet(
         second = None
         for number, cell in enumerate(plan, 1):
             paths = None
-            if key is not None and drop_path > 0:
+            if train and key is not None and drop_path > 0:
                 draws = jax.random.fold_in(key, number)
                 keep = jax.random.bernoulli(draws, 1 - drop_path, (2 * nodes - 4, x.shape[0]))
                 paths = keep.astype(jnp.float32) / (1 - drop_path)
@@ -205,7 +205,7 @@ def supernet(
             if number == auxiliary:
                 second = _auxiliary(norms, weights["auxiliary"], new)
         pooled = jnp.stack([jnp.mean(jax.nn.relu(part), (1, 2)) for part in new.parts])
-        if key is not None and drop_rate > 0:
+        if train and key is not None and drop_rate > 0:
             keep = jax.random.bernoulli(jax.random.fold_in(key, 0), 1 - drop_rate, pooled.shape)
             pooled = jnp.where(keep, pooled / (1 - drop_rate), 0.0)
         logits = _dense(weights["dense"], pooled, new.loose)
